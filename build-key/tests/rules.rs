@@ -4,7 +4,7 @@
 #[path = "../build/rules.rs"]
 mod rules;
 
-use rules::{Error, KEY_FILE, Key, VARIABLE, parse, settle, system_random};
+use rules::{KEY_FILE, Key, VARIABLE, parse, settle, system_random};
 use std::{
     ffi::OsStr,
     fs, io,
@@ -96,7 +96,7 @@ fn says_what_is_wrong_without_showing_the_value() {
 fn refuses_what_is_not_text() {
     use std::os::unix::ffi::OsStrExt;
     let error = parse(OsStr::from_bytes(&[0xff; 64])).unwrap_err();
-    assert!(matches!(error, Error::NotText));
+    assert!(matches!(error, rules::Error::NotText));
     assert!(error.to_string().contains(VARIABLE));
 }
 

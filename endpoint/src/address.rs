@@ -1,0 +1,74 @@
+//! One concrete place to listen or to connect.
+
+use std::fmt;
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+/// One concrete place: a socket's path, an abstract socket, or a full pipe
+/// name. It prints as what one would type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    #[cfg(unix)]
+    Path { path: PathBuf, trust: Trust },
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Abstract(String),
+    #[cfg(windows)]
+    Pipe(String),
+}
+
+/// What the directory of a socket must be.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Trust {
+    /// The user said the path exactly and answers for its directory.
+    Given,
+    /// Derived from a name: the directory must be this user's alone.
+    Private {
+        /// Whether a listener may make it.
+        create: bool,
+    },
+}
+
+impl Address {
+    /// The path of a Unix socket, if it is one.
+    #[must_use]
+    pub fn as_path(&self) -> Option<&Path> {
+        match &self.place {
+            #[cfg(unix)]
+            Place::Path { path, .. } => Some(path),
+            // Where a path is the only kind of place.
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
+    }
+
+    /// The full name of a Windows pipe, if it is one.
+    #[must_use]
+    pub fn as_pipe(&self) -> Option<&str> {
+        match &self.place {
+            #[cfg(windows)]
+            Place::Pipe(name) => Some(name),
+            #[cfg(not(windows))]
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            #[cfg(unix)]
+            Place::Path { path, .. } => path.display().fmt(f),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Place::Abstract(name) => write!(f, "the abstract socket @{name}"),
+            #[cfg(windows)]
+            Place::Pipe(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The lock that says who may touch a socket's path.
+//!
+//! Whoever wants to make, replace or remove the socket `x` first locks the
+//! file `x.lock` (flock, which the system lets go of when its holder ends,
+//! however it ends). The file is removed by its holder while it holds it. So
+//! one that opens the file may come to lock a file that is no longer at that
+//! path; it sees that by comparing device and inode, and begins again.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use crate::error::Holder;
+use crate::{Address, Error, User};
+
+/// How often a lock file may vanish under a starter before it gives up. Each
+/// time, another program has come and gone in that very moment.
+const ATTEMPTS: usize = 1000;
+
+/// The most that a lock file ever holds, in bytes.
+const LONGEST: i64 = 32;
+
+/// The lock, held for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    name: OsString,
+}
+
+/// What came of asking for the lock.
+pub(super) enum Outcome {
+    Held(Lock),
+    /// Someone else has it.
+    Taken(Holder),
+    /// The lock file is another user's or not allowed to be opened.
+    Denied(std::io::Error),
+}
+
+impl Lock {
+    pub(super) fn acquire(
+        directory: &Directory,
+        socket: &OsStr,
+        address: &Address,
+    ) -> Result<Outcome, Error> {
+        let mut name = socket.to_owned();
+        name.push(".lock");
+        for _ in 0..ATTEMPTS {
+            // Non-blocking, for what is there might be a FIFO.
+            let flags = OFlags::RDWR
+                | OFlags::CREATE
+                | OFlags::NOFOLLOW
+                | OFlags::CLOEXEC
+                | OFlags::NONBLOCK;
+            let mode = Mode::RUSR | Mode::WUSR;
+            let file = match rustix::fs::openat(&directory.fd, &name, flags, mode) {
+                Ok(fd) => File::from(fd),
+                // Made and removed by others between the system's own steps.
+                Err(Errno::NOENT | Errno::INTR) => continue,
+                Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
+                    return Err(not_ours(address));
+                }
+                Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                    return Ok(Outcome::Denied(errno.into()));
+                }
+                Err(errno) => return Err(Error::io("opening the lock file", address, errno)),
+            };
+            let opened = rustix::fs::fstat(&file)
+                .map_err(|errno| Error::io("examining the lock file", address, errno))?;
+            if !is_lock(&opened) {
+                return Err(not_ours(address));
+            }
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(Outcome::Taken(holder(file, &opened))),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(Error::io("locking", address, errno)),
+            }
+            if is_at(directory, &name, &opened) {
+                tracing::trace!(%address, "locked");
+                let mut lock = Lock { file, name };
+                lock.sign();
+                return Ok(Outcome::Held(lock));
+            }
+        }
+        Err(Error::io(
+            "locking",
+            address,
+            std::io::Error::other("the lock file keeps being removed by another program"),
+        ))
+    }
+
+    /// Leaves our process id, for the messages of those who come later.
+    fn sign(&mut self) {
+        let text = format!("{}\n", std::process::id());
+        let signed = self
+            .file
+            .set_len(0)
+            .and_then(|()| self.file.write_all(text.as_bytes()));
+        if let Err(error) = signed {
+            tracing::trace!(%error, "the lock file does not say who holds it");
+        }
+    }
+
+    /// Removes the file, which must be done while the lock is held.
+    pub(super) fn remove(&self, directory: &Directory) {
+        let Ok(ours) = rustix::fs::fstat(&self.file) else {
+            return;
+        };
+        if !is_at(directory, &self.name, &ours) {
+            return;
+        }
+        if let Err(error) = rustix::fs::unlinkat(&directory.fd, &self.name, AtFlags::empty()) {
+            tracing::warn!(file = %self.name.display(), %error, "could not remove the lock file");
+        }
+    }
+}
+
+/// Whether that very file is at that name in the directory.
+pub(super) fn is_at(directory: &Directory, name: &OsStr, file: &Stat) -> bool {
+    match rustix::fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) => (there.st_dev, there.st_ino) == (file.st_dev, file.st_ino),
+        Err(_) => false,
+    }
+}
+
+/// Whether it can be a lock file, which is about to be written to and later
+/// removed: a file of its own, not another name of one, with no more in it
+/// than a process id.
+fn is_lock(file: &Stat) -> bool {
+    FileType::from_raw_mode(file.st_mode) == FileType::RegularFile
+        && file.st_nlink <= 1
+        && file.st_size <= LONGEST
+}
+
+fn not_ours(address: &Address) -> Error {
+    let path = address.as_path().unwrap_or(Path::new(""));
+    let name = path.file_name().unwrap_or_default();
+    Error::Directory {
+        path: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        reason: format!(
+            "{}.lock in it is not a lock file; remove it, or choose another name",
+            name.display()
+        ),
+    }
+}
+
+fn holder(file: File, stat: &Stat) -> Holder {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    Holder {
+        user: Some(User::Uid(stat.st_uid)),
+        process: read.ok().and_then(|_| text.trim().parse().ok()),
+    }
+}

@@ -1,0 +1,26 @@
+//! Unix sockets: where they lie, claiming them, and who is at the other end.
+
+mod claim;
+mod connect;
+mod credentials;
+#[cfg(target_vendor = "apple")]
+mod darwin;
+mod directory;
+mod environment;
+mod listen;
+mod lock;
+mod places;
+mod socket;
+
+pub use claim::Claim;
+pub(crate) use connect::connect;
+pub(crate) use credentials::current_user;
+pub use credentials::peer_of;
+pub use environment::Environment;
+pub use listen::Listener;
+pub(crate) use listen::listen;
+pub(crate) use places::addresses;
+pub use socket::prepare;
+
+/// The connected handle on this system: a non-blocking Unix socket.
+pub type Stream = std::os::unix::net::UnixStream;

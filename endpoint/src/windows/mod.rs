@@ -1,0 +1,20 @@
+//! Named pipes: where they lie, who may open them, and who is at the other
+//! end.
+
+mod connect;
+mod descriptor;
+mod listen;
+mod memory;
+mod peer;
+mod places;
+mod token;
+
+pub(crate) use connect::connect;
+pub(crate) use listen::listen;
+pub use listen::{Claim, Listener};
+pub use peer::{client_of, server_of};
+pub(crate) use places::addresses;
+pub(crate) use token::current_user;
+
+/// The connected handle on this system: a pipe opened for overlapped I/O.
+pub type Stream = std::os::windows::io::OwnedHandle;

@@ -1,0 +1,218 @@
+//! Bytes on their way in.
+
+use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
+
+/// The first read of a connection, before its peer is known to be one.
+const FIRST_READ: usize = 2 << 10;
+/// A read after a quiet time, and the one before a large payload.
+const SMALL_READ: usize = 8 << 10;
+/// The largest read: where small messages come in batches.
+const LARGE_READ: usize = 64 << 10;
+/// Payloads up to this share a slab.
+const SLAB_PAYLOAD: usize = 1 << 10;
+/// What small payloads share. One of them pins no more than this.
+const SLAB: usize = 4 << 10;
+/// A message that has begun gets this much room at once …
+const ASSEMBLY_START: usize = 256 << 10;
+/// … and later this many times what has come, never more than it declared.
+const ASSEMBLY_FACTOR: usize = 8;
+
+/// Input that the driver has read and the connection has not used up.
+///
+/// The driver reads into [`spare`](Self::spare) and then calls
+/// [`Connection::handle_input`](crate::Connection::handle_input). One buffer
+/// belongs to one connection. It holds no memory while it is empty and
+/// [`release`](Self::release)d.
+#[derive(Debug, Default)]
+pub struct RecvBuf {
+    /// Bytes as they came.
+    scratch: BytesMut,
+    /// How large the block under `scratch` has been: what a piece cut from it
+    /// pins at most.
+    block: usize,
+    /// How much the next read into `scratch` may take.
+    read_size: usize,
+    /// The payload of the message that is coming in.
+    assembly: BytesMut,
+    /// Length of that payload when it is whole.
+    assembly_total: usize,
+    /// Plain mode: the current frame's payload is read straight into `assembly`
+    /// until that has this length.
+    direct_until: usize,
+    slab: BytesMut,
+}
+
+impl RecvBuf {
+    /// An empty buffer.
+    pub fn new() -> RecvBuf {
+        RecvBuf::default()
+    }
+
+    /// Room for the next read, never empty. What the driver writes here counts as
+    /// received.
+    ///
+    /// How much is offered follows what came before, so that small messages are
+    /// read in batches and large payloads without a copy.
+    pub fn spare(&mut self) -> Limit<&mut BytesMut> {
+        let missing = self.direct_missing();
+        if missing > 0 {
+            self.grow_assembly(1);
+            let room = self.assembly.capacity().saturating_sub(self.assembly.len());
+            return (&mut self.assembly).limit(missing.min(room));
+        }
+        let size = self.read_size.max(FIRST_READ);
+        self.scratch.reserve(size);
+        self.block = self.block.max(self.scratch.capacity());
+        (&mut self.scratch).limit(size)
+    }
+
+    /// Appends bytes that were read elsewhere, as many as [`spare`](Self::spare)
+    /// has room for; says how many. Hand in the rest after
+    /// [`Connection::handle_input`](crate::Connection::handle_input).
+    pub fn fill_from(&mut self, bytes: &[u8]) -> usize {
+        let mut spare = self.spare();
+        let n = spare.remaining_mut().min(bytes.len());
+        spare.put_slice(bytes.get(..n).unwrap_or_default());
+        n
+    }
+
+    /// Gives back memory that holds nothing. For when the connection is idle.
+    pub fn release(&mut self) {
+        if self.scratch.is_empty() {
+            self.scratch = BytesMut::new();
+            self.block = 0;
+            self.read_size = SMALL_READ;
+        }
+        if self.assembly.is_empty() {
+            self.assembly = BytesMut::new();
+        }
+        self.slab = BytesMut::new();
+    }
+
+    /// Whether a frame or a message has begun and is not whole.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.scratch.is_empty() || self.direct_missing() > 0
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.scratch
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
+    /// Drops the first `n` bytes: they have been used up.
+    pub(crate) fn consume(&mut self, n: usize) {
+        let n = n.min(self.scratch.len());
+        bytes::Buf::advance(&mut self.scratch, n);
+    }
+
+    /// Drops all input.
+    pub(crate) fn clear(&mut self) {
+        *self = RecvBuf::default();
+    }
+
+    /// Sizes the next read by the last one: where that was filled, more is
+    /// waiting.
+    pub(crate) fn note_read(&mut self) {
+        let filled = self.scratch.len() >= self.read_size.max(FIRST_READ);
+        self.read_size = if filled { LARGE_READ } else { self.read_size.max(SMALL_READ) };
+    }
+
+    /// A large payload has come. If another follows, a small read before it leaves
+    /// most of it to be read straight to its place.
+    pub(crate) fn expect_large(&mut self) {
+        self.read_size = SMALL_READ;
+    }
+
+    /// The first `n` bytes as a payload of their own, and drops them here.
+    ///
+    /// Small ones share a slab; what would pin more than four times its size is
+    /// copied; the rest is cut off without a copy.
+    pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
+        let n = n.min(self.scratch.len());
+        if n > SLAB_PAYLOAD && n.saturating_mul(4) >= self.block {
+            return self.scratch.split_to(n).freeze();
+        }
+        let payload = match self.scratch.get(..n) {
+            Some(bytes) if n <= SLAB_PAYLOAD => {
+                if n == 0 {
+                    Bytes::new()
+                } else {
+                    if self.slab.capacity() < n {
+                        self.slab = BytesMut::with_capacity(SLAB);
+                    }
+                    self.slab.extend_from_slice(bytes);
+                    self.slab.split().freeze()
+                }
+            }
+            Some(bytes) => Bytes::copy_from_slice(bytes),
+            None => Bytes::new(),
+        };
+        self.consume(n);
+        payload
+    }
+
+    /// Begins a payload of `total` bytes. The caller has checked `total` against
+    /// the limit; room is taken as bytes come.
+    pub(crate) fn begin_assembly(&mut self, total: usize) {
+        self.assembly = BytesMut::with_capacity(total.min(ASSEMBLY_START));
+        self.assembly_total = total;
+        self.direct_until = 0;
+    }
+
+    pub(crate) fn assembly_len(&self) -> usize {
+        self.assembly.len()
+    }
+
+    /// Moves the first `n` bytes to the end of the payload.
+    pub(crate) fn append_to_assembly(&mut self, n: usize) {
+        let n = n.min(self.scratch.len());
+        self.grow_assembly(n);
+        if let Some(bytes) = self.scratch.get(..n) {
+            self.assembly.extend_from_slice(bytes);
+        }
+        self.consume(n);
+    }
+
+    /// The current frame has `n` more bytes of payload: they are read straight to
+    /// their place.
+    pub(crate) fn read_direct(&mut self, n: usize) {
+        self.direct_until = self.assembly.len().saturating_add(n);
+    }
+
+    /// How many bytes the current frame's payload lacks.
+    pub(crate) fn direct_missing(&self) -> usize {
+        self.direct_until.saturating_sub(self.assembly.len())
+    }
+
+    /// The payload, whole.
+    pub(crate) fn take_assembly(&mut self) -> Bytes {
+        self.direct_until = 0;
+        self.assembly_total = 0;
+        core::mem::take(&mut self.assembly).freeze()
+    }
+
+    /// Drops the payload that was coming in. Its frame must be whole.
+    pub(crate) fn drop_assembly(&mut self) {
+        self.assembly = BytesMut::new();
+        self.assembly_total = 0;
+        self.direct_until = 0;
+    }
+
+    /// Room for at least `n` more bytes of payload. Grown in a few large steps,
+    /// so that a message is moved at most a few times, and one that was only
+    /// announced takes a small multiple of what has come.
+    fn grow_assembly(&mut self, n: usize) {
+        let len = self.assembly.len();
+        let needed = len.saturating_add(n);
+        if needed <= self.assembly.capacity() {
+            return;
+        }
+        let room = needed.saturating_mul(ASSEMBLY_FACTOR).max(ASSEMBLY_START);
+        let mut grown = BytesMut::with_capacity(room.min(self.assembly_total).max(needed));
+        grown.extend_from_slice(&self.assembly);
+        self.assembly = grown;
+    }
+}

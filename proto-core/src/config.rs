@@ -1,0 +1,280 @@
+//! The limits and deadlines of a connection.
+
+use crate::{
+    crypto::{ChaChaPoly, CipherProvider},
+    key::{Key, KeyId},
+    wire::{Mode, varint},
+};
+use alloc::{sync::Arc, vec, vec::Vec};
+use core::{fmt, time::Duration};
+
+/// How a connection behaves. Built once by [`Config::plain`] or
+/// [`Config::sealed`], checked, then shared by `Arc`.
+///
+/// Every limit is finite, and 0 means 0.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) provider: Arc<dyn CipherProvider>,
+    pub(crate) max_message: usize,
+    pub(crate) window_bytes: usize,
+    pub(crate) window_messages: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_messages: usize,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) record_timeout: Duration,
+    pub(crate) message_timeout: Duration,
+    pub(crate) send_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) silence_timeout: Option<Duration>,
+}
+
+impl Config {
+    /// Starts a configuration without encryption. Who may connect is then up to
+    /// the operating system alone.
+    pub fn plain() -> ConfigBuilder {
+        ConfigBuilder::new(Vec::new())
+    }
+
+    /// Starts a configuration that seals everything with `key`, and talks to
+    /// nobody who does not hold it.
+    pub fn sealed(key: Key) -> ConfigBuilder {
+        ConfigBuilder::new(vec![key])
+    }
+
+    /// Plain or sealed.
+    pub fn mode(&self) -> Mode {
+        if self.keys.is_empty() { Mode::Plain } else { Mode::Sealed }
+    }
+
+    /// The id of the first key, which an initiator uses.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.keys.first().map(Key::id)
+    }
+
+    /// The largest message this side accepts, in bytes.
+    pub fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// How long a send may take, from being queued to its outcome.
+    pub fn send_timeout(&self) -> Duration {
+        self.send_timeout
+    }
+
+    /// How long the handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    /// How long the peer's goodbye is waited for.
+    pub fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+}
+
+impl Default for Config {
+    /// [`Config::plain`] with every default.
+    fn default() -> Config {
+        Config::plain().config
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("mode", &self.mode())
+            .field("keys", &self.keys)
+            .field("cipher", &self.provider.name())
+            .field("max_message", &self.max_message)
+            .field("window_bytes", &self.window_bytes)
+            .field("window_messages", &self.window_messages)
+            .field("queue_bytes", &self.queue_bytes)
+            .field("queue_messages", &self.queue_messages)
+            .field("send_timeout", &self.send_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Config`].
+///
+/// ```
+/// use sealpipe_core::{Config, Key};
+/// let key = Key::from_hex(&"5a".repeat(32))?;
+/// let config = Config::sealed(key).max_message(64 << 10).receive_window(1 << 20, 256).build()?;
+/// assert_eq!(config.max_message(), 65_536);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+impl ConfigBuilder {
+    fn new(keys: Vec<Key>) -> ConfigBuilder {
+        ConfigBuilder {
+            config: Config {
+                keys,
+                provider: Arc::new(ChaChaPoly),
+                max_message: 4 << 20,
+                window_bytes: 16 << 20,
+                window_messages: 16_384,
+                queue_bytes: 16 << 20,
+                queue_messages: 16_384,
+                handshake_timeout: Duration::from_secs(5),
+                record_timeout: Duration::from_secs(30),
+                message_timeout: Duration::from_secs(60),
+                send_timeout: Duration::from_secs(30),
+                close_timeout: Duration::from_secs(5),
+                keepalive: Some(Duration::from_secs(30)),
+                silence_timeout: Some(Duration::from_secs(90)),
+            },
+        }
+    }
+
+    /// A further key that a listener accepts, so that keys can be rotated: give
+    /// the listener both, then the clients the new one, then take the old away.
+    /// On a plain configuration this makes it a sealed one.
+    pub fn also_accept(mut self, key: Key) -> Self {
+        self.config.keys.push(key);
+        self
+    }
+
+    /// Another implementation of the record cipher. Nothing changes on the wire.
+    pub fn cipher(mut self, provider: impl CipherProvider + 'static) -> Self {
+        self.config.provider = Arc::new(provider);
+        self
+    }
+
+    /// The largest message, payload plus topic, that this side sends or accepts,
+    /// in bytes. 4 MiB unless set.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.config.max_message = bytes;
+        self
+    }
+
+    /// How much the peer may have sent that the program has not taken (or, at
+    /// level *processed*, settled): 16 MiB and 16,384 messages unless set. This
+    /// is what a connection's incoming messages can take of memory, beside one
+    /// that is coming in and 4 KiB; each message counts some 100 bytes more than
+    /// its size.
+    pub fn receive_window(mut self, bytes: usize, messages: usize) -> Self {
+        self.config.window_bytes = bytes;
+        self.config.window_messages = messages;
+        self
+    }
+
+    /// How much may wait to be sent or, where it is tracked, wait for its
+    /// outcome: 16 MiB and 16,384 messages unless set. A full queue hands the
+    /// message back; a message above `bytes` is taken when nothing else waits.
+    pub fn send_queue(mut self, bytes: usize, messages: usize) -> Self {
+        self.config.queue_bytes = bytes;
+        self.config.queue_messages = messages;
+        self
+    }
+
+    /// How long the handshake may take: 5 s unless set.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a frame or record that has begun may take to come in whole: 30 s
+    /// unless set.
+    pub fn record_timeout(mut self, timeout: Duration) -> Self {
+        self.config.record_timeout = timeout;
+        self
+    }
+
+    /// How long a message that has begun may take to come in whole: 60 s unless
+    /// set.
+    pub fn message_timeout(mut self, timeout: Duration) -> Self {
+        self.config.message_timeout = timeout;
+        self
+    }
+
+    /// How long a message may take from being queued to its outcome, where the
+    /// message sets no deadline of its own: 30 s unless set.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.config.send_timeout = timeout;
+        self
+    }
+
+    /// How long the peer's goodbye is waited for: 5 s unless set.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// After how long without a byte from the peer a PING goes out (30 s unless
+    /// set), and after how long the connection ends (90 s unless set). `None`
+    /// for never: a peer that is stopped in a debugger then stays connected. A
+    /// peer's death is told at once by the system, keepalive or not.
+    pub fn keepalive(mut self, ping_after: Option<Duration>, end_after: Option<Duration>) -> Self {
+        self.config.keepalive = ping_after;
+        self.config.silence_timeout = end_after;
+        self
+    }
+
+    /// Checks and builds.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which limit contradicts which.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        if config.window_bytes < config.max_message {
+            return Err(ConfigError::Window { window: config.window_bytes, max_message: config.max_message });
+        }
+        if config.window_messages == 0 {
+            return Err(ConfigError::Zero("the receive window, in messages"));
+        }
+        if config.queue_messages == 0 {
+            return Err(ConfigError::Zero("the send queue, in messages"));
+        }
+        if config.window_bytes as u64 > varint::MAX || config.window_messages as u64 > varint::MAX {
+            return Err(ConfigError::TooBig);
+        }
+        let mut ids: Vec<KeyId> = config.keys.iter().map(Key::id).collect();
+        ids.sort_by_key(|id| id.0);
+        if ids.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(ConfigError::KeyTwice);
+        }
+        match (config.keepalive, config.silence_timeout) {
+            (Some(ping), Some(end)) if ping >= end => Err(ConfigError::Keepalive { ping, end }),
+            _ => Ok(config),
+        }
+    }
+}
+
+/// Limits that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The largest message would never get credit.
+    #[error("the receive window ({window} bytes) is smaller than the largest message ({max_message} bytes)")]
+    Window {
+        /// The window in bytes.
+        window: usize,
+        /// The largest message in bytes.
+        max_message: usize,
+    },
+    /// Nothing could ever be sent.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// A window does not fit the wire.
+    #[error("a receive window must be below 2^62")]
+    TooBig,
+    /// The same key was given twice.
+    #[error("the same key was given twice")]
+    KeyTwice,
+    /// The connection would end before the PING that could save it.
+    #[error("keepalive pings after {ping:?}, which is not before the end after {end:?}")]
+    Keepalive {
+        /// When the PING goes out.
+        ping: Duration,
+        /// When the connection ends.
+        end: Duration,
+    },
+}

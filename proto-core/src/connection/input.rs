@@ -1,0 +1,310 @@
+//! From bytes to frames to what they mean (PROTOCOL.md, sections 5 and 6).
+
+use super::{Connection, Phase, ending::Farewell, timers::Timer};
+use crate::{
+    buffer::RecvBuf,
+    crypto::Opener,
+    error::{Close, ConnectionError, Lost, Sealed, Violation},
+    event::Event,
+    wire::{
+        DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD, MAX_FRAME_PLAIN, MAX_FRAME_SEALED, Mode, TAG,
+    },
+};
+use alloc::string::String;
+use core::time::Duration;
+
+/// While input keeps coming, an ACK goes out after so long.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+/// Payloads from this size on are read straight to their place (plain mode).
+const DIRECT: usize = 16 << 10;
+
+impl Connection {
+    /// Uses up as much of `input` as is whole.
+    pub(super) fn take_input(&mut self, input: &mut RecvBuf) {
+        let mut progress = false;
+        loop {
+            let step = match self.phase {
+                Phase::Preface => self.take_preface(input),
+                Phase::Handshake => self.take_handshake(input),
+                Phase::Confirm => self.take_record(input),
+                Phase::Open | Phase::Closing => match self.config.mode() {
+                    Mode::Sealed => self.take_record(input),
+                    _ => self.take_frame(input).map_err(ConnectionError::Violation),
+                },
+                Phase::Closed => break,
+            };
+            match step {
+                Ok(true) => progress = true,
+                Ok(false) => break,
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.watch_partial(input, progress);
+    }
+
+    /// A frame or record that has begun must be whole in time.
+    fn watch_partial(&mut self, input: &RecvBuf, progress: bool) {
+        let at = self.now.saturating_add(self.config.record_timeout);
+        if !input.is_partial() || !self.was_open {
+            self.timers.clear(Timer::Record);
+        } else if progress {
+            self.timers.set(Timer::Record, at);
+        } else {
+            self.timers.set_earlier(Timer::Record, at);
+        }
+        if self.inbound.has_unacked() {
+            self.timers.set_earlier(Timer::Ack, self.now.saturating_add(ACK_DELAY));
+        }
+    }
+
+    /// Sealed mode: one record.
+    fn take_record(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        let Some(length) = Opener::declared(input.bytes()) else { return Ok(false) };
+        if length == 0 {
+            return Err(ConnectionError::Violation(Violation::EmptyRecord));
+        }
+        if input.bytes().len() < Opener::HEADER.saturating_add(length).saturating_add(TAG) {
+            return Ok(false);
+        }
+        let opener = self.opener.as_mut().ok_or(ConnectionError::Internal("no key"))?;
+        opener
+            .open(input.bytes_mut(), length)
+            .map_err(|_| ConnectionError::Authentication(Sealed::Record))?;
+        input.consume(Opener::HEADER);
+        if self.phase == Phase::Confirm {
+            self.confirmed();
+        }
+        let mut left = length;
+        while left > 0 {
+            let used = self.take_sealed_frame(left, input).map_err(ConnectionError::Violation)?;
+            left = left.saturating_sub(used);
+            if self.phase == Phase::Closed {
+                return Ok(true);
+            }
+        }
+        input.consume(TAG);
+        Ok(true)
+    }
+
+    /// One frame of the `left` bytes that an opened record still has.
+    fn take_sealed_frame(&mut self, left: usize, input: &mut RecvBuf) -> Result<usize, Violation> {
+        let plaintext = input.bytes().get(..left).unwrap_or_default();
+        let header = FrameHeader::decode(plaintext, MAX_FRAME_SEALED)?.ok_or(Violation::FrameAcrossRecords)?;
+        let used = header.header_len.saturating_add(header.body_len);
+        if used > left {
+            return Err(Violation::FrameAcrossRecords);
+        }
+        self.take_whole_frame(header, input)?;
+        Ok(used)
+    }
+
+    /// Plain mode: one frame, or the beginning of a large one.
+    fn take_frame(&mut self, input: &mut RecvBuf) -> Result<bool, Violation> {
+        if input.direct_missing() > 0 {
+            return Ok(false);
+        }
+        if let Some(fin) = self.inbound.partial.as_mut().and_then(|partial| partial.direct.take()) {
+            input.expect_large();
+            self.fragment_done(fin, input);
+            return Ok(true);
+        }
+        let Some(header) = FrameHeader::decode(input.bytes(), MAX_FRAME_PLAIN)? else { return Ok(false) };
+        let have = input.bytes().len().saturating_sub(header.header_len);
+        if have >= header.body_len {
+            self.take_whole_frame(header, input)?;
+            return Ok(true);
+        }
+        match header.frame_type {
+            FrameType::Data { first, fin } if header.body_len >= DIRECT && have >= MAX_DATA_HEAD => {
+                input.consume(header.header_len);
+                self.take_data_directly(first, fin, header.body_len, input)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A frame that `input` has whole.
+    fn take_whole_frame(&mut self, header: FrameHeader, input: &mut RecvBuf) -> Result<(), Violation> {
+        input.consume(header.header_len);
+        if let FrameType::Data { first, fin } = header.frame_type {
+            return self.take_data(first, fin, header.body_len, input);
+        }
+        let body = input.bytes().get(..header.body_len).unwrap_or_default();
+        let frame = Frame::decode(header.frame_type, body)?;
+        let cancelled = self.on_frame(frame)?;
+        input.consume(header.body_len);
+        if cancelled {
+            input.drop_assembly();
+        }
+        Ok(())
+    }
+
+    /// A DATA frame whose body stands whole at the front of `input`.
+    fn take_data(&mut self, first: bool, fin: bool, body: usize, input: &mut RecvBuf) -> Result<(), Violation> {
+        let n = self.begin_fragment(first, fin, body, input)?;
+        if first && fin {
+            let payload = input.take_payload(n);
+            self.inbound.complete(payload, &mut self.stats);
+            return Ok(());
+        }
+        if first {
+            input.begin_assembly(self.inbound.total());
+        }
+        input.append_to_assembly(n);
+        self.fragment_done(fin, input);
+        Ok(())
+    }
+
+    /// A large DATA frame of which `input` has only the beginning: the rest of its
+    /// payload is read straight to its place.
+    fn take_data_directly(
+        &mut self,
+        first: bool,
+        fin: bool,
+        body: usize,
+        input: &mut RecvBuf,
+    ) -> Result<(), Violation> {
+        let n = self.begin_fragment(first, fin, body, input)?;
+        if first {
+            input.begin_assembly(self.inbound.total());
+        }
+        let have = input.bytes().len();
+        input.append_to_assembly(have);
+        input.read_direct(n.saturating_sub(have));
+        if let Some(partial) = &mut self.inbound.partial {
+            partial.direct = Some(fin);
+        }
+        Ok(())
+    }
+
+    /// Checks a fragment, uses up the fields before its payload, and returns the
+    /// length of that.
+    fn begin_fragment(
+        &mut self,
+        first: bool,
+        fin: bool,
+        body: usize,
+        input: &mut RecvBuf,
+    ) -> Result<usize, Violation> {
+        self.budget.earn();
+        let mut n = body;
+        if first {
+            let front = input.bytes().get(..body).unwrap_or(input.bytes());
+            let (head, length) = DataHead::decode(fin, front)?;
+            n = body.saturating_sub(length);
+            self.inbound.begin(&head, n, &self.config)?;
+            input.consume(length);
+            self.timers.set(Timer::Message, self.now.saturating_add(self.config.message_timeout));
+        }
+        let have = if first { 0 } else { input.assembly_len() };
+        self.inbound.check_fragment(first, fin, n, have)?;
+        if fin {
+            self.timers.clear(Timer::Message);
+        }
+        Ok(n)
+    }
+
+    fn fragment_done(&mut self, fin: bool, input: &mut RecvBuf) {
+        if fin {
+            let payload = input.take_assembly();
+            self.timers.clear(Timer::Message);
+            self.inbound.complete(payload, &mut self.stats);
+        }
+    }
+
+    /// A frame other than DATA. `Ok(true)`: the message whose fragments were
+    /// coming was withdrawn.
+    fn on_frame(&mut self, frame: Frame<'_>) -> Result<bool, Violation> {
+        let (events, stats) = (&mut self.events, &mut self.stats);
+        let forward = match frame {
+            Frame::Pad => false,
+            Frame::Hello(_) => return Err(Violation::HelloTwice),
+            Frame::Ack { next, settled } => {
+                let settled = self.inbound.on_settled(settled)?;
+                self.outbound.on_ack(next, events, stats)? | settled
+            }
+            Frame::Result { seq, code, reason } => {
+                self.outbound.on_result(seq, code, reason, events, stats)?;
+                true
+            }
+            Frame::Credit { bytes, messages } => self.outbound.on_credit(bytes, messages)?,
+            Frame::Ping(data) => {
+                self.pong = Some(data);
+                false
+            }
+            Frame::Pong(data) => {
+                self.on_pong(u64::from_be_bytes(data))?;
+                true
+            }
+            Frame::Cancel { seq } => {
+                let partial = self.inbound.partial.is_some();
+                if self.inbound.cancel(seq)? {
+                    events.push_back(Event::Cancelled { seq });
+                }
+                let dropped = partial && self.inbound.partial.is_none();
+                if dropped {
+                    self.timers.clear(Timer::Message);
+                }
+                self.spend()?;
+                return Ok(dropped);
+            }
+            Frame::Finish { end } => {
+                if self.inbound.finished || self.inbound.partial.is_some() || end != self.inbound.next() {
+                    return Err(Violation::Finish);
+                }
+                self.inbound.finished = true;
+                self.inbound.ack_now();
+                events.push_back(Event::PeerFinished);
+                true
+            }
+            Frame::Close { code, delivered, reason } => {
+                if delivered > self.outbound.end() {
+                    return Err(Violation::Close);
+                }
+                self.on_close(Close { code, reason: String::from(reason) }, delivered);
+                true
+            }
+        };
+        if !forward {
+            self.spend()?;
+        }
+        Ok(false)
+    }
+
+    fn spend(&mut self) -> Result<(), Violation> {
+        if self.budget.spend(self.now) { Ok(()) } else { Err(Violation::Flood) }
+    }
+
+    fn on_pong(&mut self, number: u64) -> Result<(), Violation> {
+        let ping = self.ping.filter(|ping| ping.number == number).ok_or(Violation::Pong)?;
+        let sent = ping.sent.ok_or(Violation::Pong)?;
+        self.ping = None;
+        if ping.wanted {
+            self.events.push_back(Event::Pong { round_trip: self.now.saturating_since(sent) });
+        }
+        Ok(())
+    }
+
+    /// What the end of the stream means at this point.
+    pub(super) fn on_eof(&mut self, input: &RecvBuf) {
+        if self.end.is_some() {
+            return;
+        }
+        let lost = match self.phase {
+            Phase::Preface if input.bytes().is_empty() => Lost::Silent,
+            Phase::Preface => Lost::Preface,
+            Phase::Handshake | Phase::Confirm => Lost::Handshake,
+            _ if input.is_partial() || self.inbound.partial.is_some() => Lost::Truncated,
+            _ => Lost::Idle,
+        };
+        let error = match &self.farewell {
+            Farewell::Due(close) | Farewell::Sent(close) => ConnectionError::ClosedLocally(close.clone()),
+            _ => ConnectionError::Lost(lost),
+        };
+        // There is nobody left to say anything to.
+        self.farewell = Farewell::None;
+        self.raw.clear();
+        self.end_with(error, None);
+    }
+}

@@ -1,0 +1,470 @@
+//! The protocol as a state machine.
+
+mod budget;
+mod ending;
+mod inbound;
+mod input;
+mod outbound;
+mod setup;
+mod timers;
+mod transmit;
+
+use crate::{
+    buffer::{RecvBuf, SendBuf},
+    config::Config,
+    crypto::{Opener, Sealer},
+    error::{ConnectionError, SendError, SendErrorReason, SettleError},
+    event::{Event, MessageId, Opened},
+    message::{Message, Received, Rejection},
+    stats::Stats,
+    time::Time,
+};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use budget::Budget;
+use core::fmt;
+use ending::Farewell;
+use inbound::Inbound;
+use outbound::{Finish, Outbound};
+use rand_core::TryCryptoRng;
+use setup::Setup;
+use timers::{Timer, Timers};
+
+/// Which side opened the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This side did: a client.
+    Initiator,
+    /// The other side did: a listener.
+    Responder,
+}
+
+/// Where a connection stands (PROTOCOL.md, section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Preface,
+    Handshake,
+    Confirm,
+    Open,
+    Closing,
+    Closed,
+}
+
+/// One side of a connection: the whole protocol, and nothing that touches the
+/// world.
+///
+/// # The four kinds of method
+///
+/// Any order of calls is safe. The natural one, whenever something has happened:
+///
+/// 1. **What happened** goes in: [`handle_input`](Self::handle_input) after bytes
+///    were read, [`handle_idle`](Self::handle_idle) when there are no more to be
+///    read for now, [`handle_eof`](Self::handle_eof) when there never will be,
+///    [`handle_timeout`](Self::handle_timeout) when the time that
+///    [`poll_timeout`](Self::poll_timeout) named has come.
+/// 2. **What the program wants**: [`send`](Self::send), [`settle`](Self::settle),
+///    [`finish`](Self::finish), [`close`](Self::close), …
+/// 3. **What there is to know** comes out: [`recv`](Self::recv) yields messages,
+///    [`poll_event`](Self::poll_event) everything else; until both yield `None`.
+/// 4. **What there is to do**: [`poll_transmit`](Self::poll_transmit) fills the
+///    output buffer; write it, and call again until it returns `false`; then
+///    [`poll_timeout`](Self::poll_timeout) says when to come back at the latest.
+///
+/// When [`is_drained`](Self::is_drained) and the output buffer is empty, close
+/// the stream. The crate's [first page](crate) is such a loop, whole.
+///
+/// # Ends
+///
+/// There is exactly one [`Event::Closed`], the last event, on a local close too.
+/// Every tracked message has had its one [`Event::Outcome`] before it. After it,
+/// every operation returns the same error.
+pub struct Connection {
+    config: Arc<Config>,
+    role: Role,
+    phase: Phase,
+    now: Time,
+    setup: Option<Box<Setup>>,
+    sealer: Option<Sealer>,
+    opener: Option<Opener>,
+    inbound: Inbound,
+    outbound: Outbound,
+    events: VecDeque<Event>,
+    timers: Timers,
+    budget: Budget,
+    /// Handshake bytes that wait to be written.
+    raw: Vec<u8>,
+    /// The initiator owes the responder a first record.
+    pad_due: bool,
+    /// The handshake was completed: frames can be written.
+    was_open: bool,
+    /// The driver said that it has read all there is for now.
+    input_idle: bool,
+    /// The PING that waits for its answer: its number, and when it went out.
+    ping: Option<Ping>,
+    pings: u64,
+    pong: Option<[u8; 8]>,
+    farewell: Farewell,
+    end: Option<ConnectionError>,
+    end_told: bool,
+    stats: Stats,
+}
+
+/// A PING of this side's.
+#[derive(Debug, Clone, Copy)]
+struct Ping {
+    number: u64,
+    sent: Option<Time>,
+    /// Asked for by the program, which is told the answer.
+    wanted: bool,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("mode", &self.config.mode())
+            .field("phase", &self.phase)
+            .field("end", &self.end)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection on a stream that was just opened.
+    ///
+    /// All the randomness it will ever need is drawn from `rng` here: 32 bytes
+    /// for its ephemeral key, then 16 for the session's id.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Internal`] if the generator fails.
+    pub fn new(
+        config: Arc<Config>,
+        role: Role,
+        rng: &mut impl TryCryptoRng,
+        now: Time,
+    ) -> Result<Connection, ConnectionError> {
+        let setup = Setup::new(rng)?;
+        let mut timers = Timers::new();
+        timers.set(Timer::Handshake, now.saturating_add(config.handshake_timeout));
+        let mut connection = Connection {
+            inbound: Inbound::new(&config),
+            outbound: Outbound::new(),
+            config,
+            role,
+            phase: Phase::Preface,
+            now,
+            setup: Some(Box::new(setup)),
+            sealer: None,
+            opener: None,
+            events: VecDeque::new(),
+            timers,
+            budget: Budget::new(now),
+            raw: Vec::new(),
+            pad_due: false,
+            was_open: false,
+            input_idle: false,
+            ping: None,
+            pings: 0,
+            pong: None,
+            farewell: Farewell::None,
+            end: None,
+            end_told: false,
+            stats: Stats::default(),
+        };
+        connection.start_setup()?;
+        Ok(connection)
+    }
+
+    // --- 1. What happened ---------------------------------------------------
+
+    /// Takes in what was read into `input`.
+    ///
+    /// # Errors
+    /// Why the connection has ended, now or before. What came before the end can
+    /// still be received.
+    pub fn handle_input(&mut self, now: Time, input: &mut RecvBuf) -> Result<(), ConnectionError> {
+        self.advance(now);
+        self.input_idle = false;
+        input.note_read();
+        if self.end.is_none() {
+            self.heard();
+            self.take_input(input);
+            self.check_finished();
+        }
+        match &self.end {
+            None => Ok(()),
+            Some(error) => {
+                input.clear();
+                Err(error.clone())
+            }
+        }
+    }
+
+    /// There is nothing more to read for now: what was read is acknowledged
+    /// without waiting for more.
+    pub fn handle_idle(&mut self) {
+        self.input_idle = true;
+    }
+
+    /// The stream has ended, or failed: nothing can be read from it any more.
+    /// What could not be written any more does not matter either.
+    pub fn handle_eof(&mut self, now: Time, input: &RecvBuf) {
+        self.advance(now);
+        self.on_eof(input);
+    }
+
+    /// A time that [`poll_timeout`](Self::poll_timeout) named has come, or may
+    /// have come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.advance(now);
+        while let Some(timer) = self.timers.take_due(self.now) {
+            self.on_timer(timer);
+        }
+    }
+
+    // --- 2. What the program wants --------------------------------------------
+
+    /// Queues a message and tracks it: its outcome comes as [`Event::Outcome`].
+    ///
+    /// # Errors
+    /// [`SendError`], with the message in it, if it is too large, the queue is
+    /// full, or the connection has ended or was finished.
+    pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
+        let reserved = None;
+        self.queue(now, message, true, reserved).map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+    }
+
+    /// Queues a message whose outcome is only counted in [`Stats`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
+        self.queue(now, message, false, None).map(|_| ())
+    }
+
+    /// Keeps room for one message of up to `size` bytes until
+    /// [`send_reserved`](Self::send_reserved) or [`unreserve`](Self::unreserve).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn reserve(&mut self, size: usize) -> Result<(), SendErrorReason> {
+        self.check_send(size, None)?;
+        self.outbound.reserve(size);
+        Ok(())
+    }
+
+    /// Gives back what [`reserve`](Self::reserve) kept.
+    pub fn unreserve(&mut self, size: usize) {
+        self.outbound.unreserve(size);
+    }
+
+    /// Queues a message into the room that `reserve(size)` kept; cannot find the
+    /// queue full. The room is given back whatever becomes of it.
+    ///
+    /// # Errors
+    /// [`SendError`] if the message is above `size`, or the connection has ended.
+    pub fn send_reserved(&mut self, now: Time, message: Message, size: usize) -> Result<MessageId, SendError> {
+        self.outbound.unreserve(size);
+        self.queue(now, message, true, Some(size)).map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+    }
+
+    fn queue(
+        &mut self,
+        now: Time,
+        message: Message,
+        tracked: bool,
+        reserved: Option<usize>,
+    ) -> Result<Option<MessageId>, SendError> {
+        self.advance(now);
+        if let Err(reason) = self.check_send(message.size(), reserved) {
+            return Err(SendError { message, reason });
+        }
+        let deadline = self.now.saturating_add(message.deadline.unwrap_or(self.config.send_timeout));
+        if tracked {
+            self.timers.set_earlier(Timer::Send, deadline);
+        }
+        // Nobody waits for an untracked message: it has no deadline.
+        let deadline = if tracked { deadline } else { Time::NEVER };
+        Ok(self.outbound.push(message, deadline, tracked))
+    }
+
+    fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
+        if let Some(end) = self.end.clone().or_else(|| self.farewell.announced()) {
+            return Err(SendErrorReason::Closed(end));
+        }
+        if self.outbound.finish != Finish::No || self.farewell != Farewell::None {
+            return Err(SendErrorReason::Finished);
+        }
+        let (own, peer) = (self.config.max_message.min(reserved.unwrap_or(usize::MAX)), self.outbound.peer_max());
+        if size > own.min(peer) {
+            return Err(SendErrorReason::TooLarge { size, max: own.min(peer), by_peer: peer < own });
+        }
+        if reserved.is_none() && !self.outbound.has_room(&self.config, size, self.events.len()) {
+            return Err(SendErrorReason::Full);
+        }
+        Ok(())
+    }
+
+    /// Whether a message of `size` bytes would find room.
+    pub fn has_room(&self, size: usize) -> bool {
+        self.check_send(size, None) != Err(SendErrorReason::Full)
+    }
+
+    /// Withdraws a message. `true` if that surely kept it from being delivered;
+    /// its outcome is then [`NotSent`](crate::Outcome::NotSent). Otherwise it is
+    /// too late, the peer is told that nobody waits for it any more, and its
+    /// outcome comes as usual.
+    pub fn cancel(&mut self, id: MessageId) -> bool {
+        self.end.is_none() && self.outbound.cancel(id, &mut self.events, &mut self.stats)
+    }
+
+    /// The program's verdict on a message of level *processed* that it has
+    /// received: `Ok` accepts it, `Err` rejects it.
+    ///
+    /// # Errors
+    /// [`SettleError`] if none is due, or the connection has ended.
+    pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
+        if let Some(error) = &self.end {
+            return Err(SettleError::Closed(error.clone()));
+        }
+        if !self.inbound.settle(seq, verdict) {
+            return Err(SettleError::NotWaiting { seq });
+        }
+        self.check_finished();
+        Ok(())
+    }
+
+    /// Sends a PING; [`Event::Pong`] tells the round trip. One at a time: a
+    /// second call before the answer joins the first.
+    pub fn ping(&mut self) {
+        self.start_ping(true);
+    }
+
+    // --- 3. What there is to know ----------------------------------------------
+
+    /// The next message, in the order in which the peer sent them.
+    pub fn recv(&mut self) -> Option<Received> {
+        let message = self.inbound.take()?;
+        self.check_finished();
+        Some(message)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            if self.events.is_empty() && self.events.capacity() > 64 {
+                self.events = VecDeque::new();
+            }
+            return Some(event);
+        }
+        match &self.end {
+            Some(error) if !self.end_told && self.inbound.waiting() == 0 => {
+                self.end_told = true;
+                Some(Event::Closed(error.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether [`recv`](Self::recv) would yield a message.
+    pub fn has_messages(&self) -> bool {
+        self.inbound.waiting() > 0
+    }
+
+    /// Whether the peer has said that it will send no more messages. Those that
+    /// came can still be received.
+    pub fn peer_finished(&self) -> bool {
+        self.inbound.finished
+    }
+
+    /// Whether the handshake is done and neither side has begun to close.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Why the connection has ended, once it has; known at once, before
+    /// [`Event::Closed`] comes.
+    pub fn end(&self) -> Option<&ConnectionError> {
+        self.end.as_ref()
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        let (queued, queued_bytes) = self.outbound.queued();
+        Stats { queued, queued_bytes, waiting: self.inbound.waiting(), ..self.stats }
+    }
+
+    // --- 4. What there is to do -------------------------------------------------
+
+    /// Puts what is to be written into `output`. Returns whether there is
+    /// anything in it. After each write call it again: that is also how the
+    /// connection learns what has been written.
+    pub fn poll_transmit(&mut self, now: Time, output: &mut SendBuf) -> bool {
+        self.advance(now);
+        self.fill(output)
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) would add something.
+    pub fn wants_transmit(&self) -> bool {
+        self.output_due()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the
+    /// latest. May be early, and changes with every other call.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Whether the connection has ended and has nothing more to write: once the
+    /// output buffer is empty too, the stream is to be closed.
+    pub fn is_drained(&self) -> bool {
+        self.end.is_some() && !self.output_due()
+    }
+
+    // --- Time ------------------------------------------------------------------
+
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// Something came from the peer.
+    fn heard(&mut self) {
+        if self.phase == Phase::Open {
+            self.arm_keepalive();
+        }
+    }
+
+    fn arm_keepalive(&mut self) {
+        for (timer, after) in
+            [(Timer::Keepalive, self.config.keepalive), (Timer::Silence, self.config.silence_timeout)]
+        {
+            let at = after.map_or(Time::NEVER, |after| self.now.saturating_add(after));
+            self.timers.set(timer, at);
+        }
+    }
+
+    fn start_ping(&mut self, wanted: bool) {
+        match &mut self.ping {
+            Some(ping) => ping.wanted |= wanted,
+            None => {
+                self.ping = Some(Ping { number: self.pings, sent: None, wanted });
+                self.pings = self.pings.wrapping_add(1);
+            }
+        }
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        self.phase = Phase::Open;
+        self.was_open = true;
+        self.timers.clear(Timer::Handshake);
+        self.outbound.open(&opened.peer);
+        self.setup = None;
+        self.arm_keepalive();
+        self.events.push_back(Event::Open(opened));
+    }
+}

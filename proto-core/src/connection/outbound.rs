@@ -1,0 +1,473 @@
+//! Messages on their way out: the queue, the one that is being cut into
+//! fragments, those that wait for their outcome, and the peer's credit.
+
+use crate::{
+    config::Config,
+    error::Violation,
+    event::{Event, MessageId},
+    message::{AckLevel, Message, Outcome, Rejection},
+    stats::Stats,
+    time::Time,
+    wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT},
+};
+use alloc::{collections::VecDeque, string::String};
+use bytes::{Buf, Bytes, BytesMut};
+use core::num::NonZeroU64;
+
+/// Type byte and the longest length of a frame's header.
+const FRAME_HEADER: usize = 5;
+
+struct Queued {
+    message: Message,
+    id: Option<MessageId>,
+    deadline: Time,
+}
+
+/// The message that is being cut into fragments. Its payload shrinks.
+struct Current {
+    queued: Queued,
+    seq: u64,
+    begun: bool,
+}
+
+/// A message that was handed out whole and has an outcome or a RESULT to come.
+struct InFlight {
+    seq: u64,
+    /// Gone once its outcome has been told.
+    id: Option<MessageId>,
+    deadline: Time,
+    ack: AckLevel,
+    /// Nothing more is to come.
+    done: bool,
+}
+
+/// How far `finish` has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finish {
+    No,
+    Wanted,
+    Sent,
+}
+
+pub(super) struct Outbound {
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    reserved_messages: usize,
+    reserved_bytes: usize,
+    current: Option<Current>,
+    in_flight: VecDeque<InFlight>,
+    /// Messages of level *none* that are sent when so many bytes have been written.
+    sending: VecDeque<(u64, u64)>,
+    pub(super) cancels: VecDeque<u64>,
+    next_id: NonZeroU64,
+    next_seq: u64,
+    acked: u64,
+    credit_bytes: u64,
+    credit_messages: u64,
+    used_bytes: u64,
+    used_messages: u64,
+    peer_max: usize,
+    pub(super) finish: Finish,
+}
+
+impl Outbound {
+    pub(super) const fn new() -> Outbound {
+        Outbound {
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            reserved_messages: 0,
+            reserved_bytes: 0,
+            current: None,
+            in_flight: VecDeque::new(),
+            sending: VecDeque::new(),
+            cancels: VecDeque::new(),
+            next_id: NonZeroU64::MIN,
+            next_seq: 0,
+            acked: 0,
+            credit_bytes: 0,
+            credit_messages: 0,
+            used_bytes: 0,
+            used_messages: 0,
+            peer_max: usize::MAX,
+            finish: Finish::No,
+        }
+    }
+
+    pub(super) fn open(&mut self, peer: &Hello) {
+        self.credit_bytes = peer.credit_bytes;
+        self.credit_messages = peer.credit_messages;
+        self.peer_max = usize::try_from(peer.max_message).unwrap_or(usize::MAX);
+    }
+
+    pub(super) fn peer_max(&self) -> usize {
+        self.peer_max
+    }
+
+    /// Whether one more message of `size` bytes fits. `untold` is how many events
+    /// the driver has not taken yet: they count, or a driver that never asks
+    /// would let them pile up.
+    pub(super) fn has_room(&self, config: &Config, size: usize, untold: usize) -> bool {
+        let messages = self
+            .queue
+            .len()
+            .saturating_add(self.in_flight.len())
+            .saturating_add(self.reserved_messages)
+            .saturating_add(untold);
+        let bytes = self.queue_bytes.saturating_add(self.reserved_bytes);
+        messages < config.queue_messages
+            && (bytes == 0 || bytes.saturating_add(size) <= config.queue_bytes)
+    }
+
+    pub(super) fn reserve(&mut self, size: usize) {
+        self.reserved_messages = self.reserved_messages.saturating_add(1);
+        self.reserved_bytes = self.reserved_bytes.saturating_add(size);
+    }
+
+    pub(super) fn unreserve(&mut self, size: usize) {
+        self.reserved_messages = self.reserved_messages.saturating_sub(1);
+        self.reserved_bytes = self.reserved_bytes.saturating_sub(size);
+    }
+
+    pub(super) fn push(&mut self, message: Message, deadline: Time, tracked: bool) -> Option<MessageId> {
+        let id = tracked.then_some(MessageId(self.next_id));
+        if tracked {
+            self.next_id = self.next_id.saturating_add(1);
+        }
+        self.queue_bytes = self.queue_bytes.saturating_add(message.size());
+        self.queue.push_back(Queued { message, id, deadline });
+        id
+    }
+
+    /// Messages that wait to be sent, and their sizes.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        (self.queue.len().saturating_add(usize::from(self.current.is_some())), self.queue_bytes)
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.current.is_none()
+    }
+
+    /// Whether every message has all that it will get.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_drained() && self.in_flight.is_empty() && self.acked == self.next_seq
+    }
+
+    /// Whether a DATA frame could go out now.
+    pub(super) fn can_send(&self) -> bool {
+        self.current.is_some() || self.queue.front().is_some_and(|queued| self.credit_covers(queued))
+    }
+
+    fn credit_covers(&self, queued: &Queued) -> bool {
+        let size = queued.message.size();
+        size > self.peer_max
+            || (self.used_messages < self.credit_messages
+                && self.used_bytes.saturating_add(size as u64) <= self.credit_bytes)
+    }
+
+    /// The number after the last message that was handed out whole.
+    pub(super) fn whole(&self) -> u64 {
+        self.current.as_ref().map_or(self.next_seq, |current| current.seq)
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// All messages below this number have their outcome.
+    pub(super) fn settled(&self) -> u64 {
+        self.in_flight.front().map_or(self.acked, |first| first.seq.min(self.acked))
+    }
+
+    /// Writes the header of the next DATA frame, of at most `room` bytes with
+    /// its payload, and returns the payload. `None` if nothing may be sent, or a
+    /// fragment of the least size does not fit.
+    pub(super) fn next_fragment(
+        &mut self,
+        room: usize,
+        out: &mut BytesMut,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) -> Option<Bytes> {
+        if self.current.is_none() {
+            self.begin(events, stats);
+        }
+        let current = self.current.as_mut()?;
+        let message = &mut current.queued.message;
+        let left = message.payload.len();
+        let head = (!current.begun).then(|| DataHead {
+            seq: current.seq,
+            kind: message.kind,
+            ack: message.ack,
+            total: None,
+            correlation: message.kind.has_correlation().then_some(message.correlation),
+            topic: message.topic.as_deref(),
+        });
+        let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
+        let fin = FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room;
+        if fin {
+            FrameHeader::encode(FrameType::Data { first: head.is_some(), fin }, head_len.saturating_add(left), out);
+            if let Some(head) = head {
+                head.encode(out);
+            }
+            self.queue_bytes = self.queue_bytes.saturating_sub(message.size());
+            let payload = core::mem::take(&mut message.payload);
+            self.completed(stats);
+            return Some(payload);
+        }
+        let head = head.map(|head| DataHead { total: Some(left as u64), ..head });
+        let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
+        let n = room.saturating_sub(FRAME_HEADER).saturating_sub(head_len).min(left);
+        if n < MIN_FRAGMENT || n == left {
+            return None;
+        }
+        FrameHeader::encode(FrameType::Data { first: head.is_some(), fin }, head_len.saturating_add(n), out);
+        if let Some(head) = head {
+            head.encode(out);
+        }
+        current.begun = true;
+        let payload = message.payload.slice(..n);
+        message.payload.advance(n);
+        self.queue_bytes = self.queue_bytes.saturating_sub(n);
+        Some(payload)
+    }
+
+    /// Takes the next message from the queue, if the credit covers it.
+    fn begin(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        while self.queue.front().is_some_and(|queued| self.credit_covers(queued)) {
+            let Some(queued) = self.queue.pop_front() else { return };
+            let size = queued.message.size();
+            if size > self.peer_max {
+                // Queued before the peer had said what it accepts.
+                self.queue_bytes = self.queue_bytes.saturating_sub(size);
+                tell(queued.id, Outcome::NotSent, events, stats);
+                continue;
+            }
+            self.used_messages = self.used_messages.saturating_add(1);
+            self.used_bytes = self.used_bytes.saturating_add(size as u64);
+            stats.bytes_sent = stats.bytes_sent.saturating_add(size as u64);
+            let seq = self.next_seq;
+            self.next_seq = self.next_seq.saturating_add(1);
+            self.current = Some(Current { queued, seq, begun: false });
+            return;
+        }
+    }
+
+    /// The current message's last fragment was made; its payload has been taken.
+    fn completed(&mut self, stats: &mut Stats) {
+        let Some(Current { queued, seq, .. }) = self.current.take() else { return };
+        stats.messages_sent = stats.messages_sent.saturating_add(1);
+        let ack = queued.message.ack;
+        if queued.id.is_some() || ack == AckLevel::Processed {
+            self.in_flight.push_back(InFlight { seq, id: queued.id, deadline: queued.deadline, ack, done: false });
+            if ack == AckLevel::None {
+                self.sending.push_back((u64::MAX, seq));
+            }
+        }
+    }
+
+    /// What was made since the last call ends at this offset of the output.
+    pub(super) fn mark_made(&mut self, made: u64) {
+        for (end, _) in self.sending.iter_mut().rev().take_while(|(end, _)| *end == u64::MAX) {
+            *end = made;
+        }
+    }
+
+    /// So many bytes of the output have been written.
+    pub(super) fn on_written(&mut self, written: u64, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        while let Some((_, seq)) = self.sending.front().copied().filter(|(end, _)| *end <= written) {
+            self.sending.pop_front();
+            if let Some(entry) = find(&mut self.in_flight, seq) {
+                entry.done = true;
+                tell(entry.id.take(), Outcome::Sent, events, stats);
+            }
+        }
+        self.drop_done();
+    }
+
+    fn drop_done(&mut self) {
+        while self.in_flight.front().is_some_and(|entry| entry.done) {
+            self.in_flight.pop_front();
+        }
+        // Idle connections should hold nothing.
+        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 && self.queue.is_empty() {
+            self.in_flight = VecDeque::new();
+        }
+    }
+
+    /// Takes an ACK; says whether it carried anything forward.
+    pub(super) fn on_ack(
+        &mut self,
+        next: u64,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) -> Result<bool, Violation> {
+        if next < self.acked || next > self.whole() {
+            return Err(Violation::Ack);
+        }
+        let from = self.in_flight.partition_point(|entry| entry.seq < self.acked);
+        let to = self.in_flight.partition_point(|entry| entry.seq < next);
+        for entry in self.in_flight.range_mut(from..to.max(from)) {
+            if entry.ack == AckLevel::Received {
+                entry.done = true;
+                tell(entry.id.take(), Outcome::Received, events, stats);
+            }
+        }
+        let advanced = next > self.acked;
+        stats.acknowledged = stats.acknowledged.saturating_add(next.saturating_sub(self.acked));
+        self.acked = next;
+        self.drop_done();
+        Ok(advanced)
+    }
+
+    /// Takes a RESULT.
+    pub(super) fn on_result(
+        &mut self,
+        seq: u64,
+        code: u64,
+        reason: &str,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) -> Result<(), Violation> {
+        let entry = find(&mut self.in_flight, seq)
+            .filter(|entry| entry.ack == AckLevel::Processed && !entry.done)
+            .ok_or(Violation::Result)?;
+        entry.done = true;
+        let outcome = if code == 0 {
+            Outcome::Processed
+        } else {
+            Outcome::Rejected(Rejection { code, reason: String::from(reason) })
+        };
+        match outcome {
+            Outcome::Processed => stats.processed = stats.processed.saturating_add(1),
+            _ => stats.rejected = stats.rejected.saturating_add(1),
+        }
+        if let Some(id) = entry.id.take() {
+            events.push_back(Event::Outcome { id, outcome });
+        }
+        self.drop_done();
+        Ok(())
+    }
+
+    /// Takes a CREDIT; says whether it carried anything forward.
+    pub(super) fn on_credit(&mut self, bytes: u64, messages: u64) -> Result<bool, Violation> {
+        if bytes < self.credit_bytes || messages < self.credit_messages {
+            return Err(Violation::CreditTakenBack);
+        }
+        let advanced = bytes > self.credit_bytes || messages > self.credit_messages;
+        (self.credit_bytes, self.credit_messages) = (bytes, messages);
+        Ok(advanced)
+    }
+
+    /// Withdraws a message; says whether that surely keeps it from being
+    /// delivered.
+    pub(super) fn cancel(&mut self, id: MessageId, events: &mut VecDeque<Event>, stats: &mut Stats) -> bool {
+        if let Some(index) = self.queue.iter().position(|queued| queued.id == Some(id)) {
+            self.drop_queued(index, events, stats);
+            return true;
+        }
+        if self.current.as_ref().is_some_and(|current| current.queued.id == Some(id)) {
+            self.abandon_current(events, stats);
+            return true;
+        }
+        if let Some(entry) = self.in_flight.iter().find(|entry| entry.id == Some(id)) {
+            if !self.cancels.contains(&entry.seq) {
+                self.cancels.push_back(entry.seq);
+            }
+        }
+        false
+    }
+
+    fn drop_queued(&mut self, index: usize, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        if let Some(queued) = self.queue.remove(index) {
+            self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
+            tell(queued.id, Outcome::NotSent, events, stats);
+        }
+    }
+
+    /// Ends the current message before its last fragment.
+    fn abandon_current(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        if let Some(current) = self.current.take() {
+            self.queue_bytes = self.queue_bytes.saturating_sub(current.queued.message.size());
+            if current.begun {
+                self.cancels.push_back(current.seq);
+            } else {
+                // The peer has not heard of it: its number and credit are free.
+                self.next_seq = current.seq;
+                self.used_messages = self.used_messages.saturating_sub(1);
+                self.used_bytes = self.used_bytes.saturating_sub(current.queued.message.size() as u64);
+            }
+            tell(current.queued.id, Outcome::NotSent, events, stats);
+        }
+    }
+
+    /// Ends what has reached its deadline; returns the earliest that has not.
+    pub(super) fn expire(&mut self, now: Time, events: &mut VecDeque<Event>, stats: &mut Stats) -> Time {
+        let mut next = Time::NEVER;
+        let mut index = 0usize;
+        while let Some(queued) = self.queue.get(index) {
+            if queued.deadline <= now {
+                self.drop_queued(index, events, stats);
+            } else {
+                next = next.min(queued.deadline);
+                index = index.saturating_add(1);
+            }
+        }
+        match &self.current {
+            Some(current) if current.queued.deadline <= now => self.abandon_current(events, stats),
+            Some(current) => next = next.min(current.queued.deadline),
+            None => {}
+        }
+        for entry in self.in_flight.iter_mut().filter(|entry| entry.id.is_some()) {
+            if entry.deadline <= now {
+                tell(entry.id.take(), Outcome::Unknown, events, stats);
+            } else {
+                next = next.min(entry.deadline);
+            }
+        }
+        next
+    }
+
+    /// Nothing more is begun; what is queued or unfinished was not sent.
+    pub(super) fn drop_unsent(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        while !self.queue.is_empty() {
+            self.drop_queued(0, events, stats);
+        }
+        self.abandon_current(events, stats);
+        self.queue = VecDeque::new();
+    }
+
+    /// The connection has ended: every message gets its outcome. `delivered` is
+    /// what the peer's CLOSE said.
+    pub(super) fn settle_all(&mut self, delivered: Option<u64>, events: &mut VecDeque<Event>, stats: &mut Stats) {
+        self.drop_unsent(events, stats);
+        for mut entry in core::mem::take(&mut self.in_flight) {
+            let outcome = match (delivered, entry.ack) {
+                (Some(delivered), _) if entry.seq >= delivered => Outcome::NotSent,
+                (Some(_), AckLevel::Received) => Outcome::Received,
+                (Some(_), AckLevel::None) => Outcome::Sent,
+                _ => Outcome::Unknown,
+            };
+            tell(entry.id.take(), outcome, events, stats);
+        }
+        self.sending = VecDeque::new();
+        self.cancels = VecDeque::new();
+    }
+}
+
+fn find(in_flight: &mut VecDeque<InFlight>, seq: u64) -> Option<&mut InFlight> {
+    let index = in_flight.partition_point(|entry| entry.seq < seq);
+    in_flight.get_mut(index).filter(|entry| entry.seq == seq)
+}
+
+/// Reports and counts an outcome.
+fn tell(id: Option<MessageId>, outcome: Outcome, events: &mut VecDeque<Event>, stats: &mut Stats) {
+    match outcome {
+        Outcome::NotSent => stats.not_sent = stats.not_sent.saturating_add(1),
+        Outcome::Unknown if id.is_some() => stats.unknown = stats.unknown.saturating_add(1),
+        _ => {}
+    }
+    if let Some(id) = id {
+        events.push_back(Event::Outcome { id, outcome });
+    }
+}

@@ -1,0 +1,296 @@
+//! Preface and handshake (PROTOCOL.md, sections 2 to 4).
+
+use super::{Connection, Phase, Role};
+use crate::{
+    buffer::RecvBuf,
+    config::Config,
+    crypto::{Handshake, HandshakeError, Opener, Sealer},
+    error::{Close, ConnectionError, Mismatch, Sealed, Violation},
+    event::Opened,
+    key::Key,
+    wire::{
+        Frame, FrameHeader, FrameType, Hello, MAX_HANDSHAKE, MAX_HELLO, MIN_HANDSHAKE, Mode, Preface, Status,
+    },
+};
+use alloc::vec::Vec;
+use rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
+
+/// What is needed until the connection is open.
+pub(super) struct Setup {
+    ephemeral: Zeroizing<[u8; 32]>,
+    session: [u8; 16],
+    handshake: Option<Handshake>,
+    peer_preface: Option<Preface>,
+    /// The responder's, while it waits for the first record.
+    opened: Option<Opened>,
+}
+
+impl Setup {
+    pub(super) fn new(rng: &mut impl TryCryptoRng) -> Result<Setup, ConnectionError> {
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        let mut session = [0; 16];
+        rng.try_fill_bytes(&mut *ephemeral)
+            .and_then(|()| rng.try_fill_bytes(&mut session))
+            .map_err(|_| ConnectionError::Internal("the random generator failed"))?;
+        Ok(Setup { ephemeral, session, handshake: None, peer_preface: None, opened: None })
+    }
+}
+
+fn own_preface(config: &Config) -> Preface {
+    Preface::new(config.mode(), config.key_id().unwrap_or_default())
+}
+
+fn internal(_: HandshakeError) -> ConnectionError {
+    ConnectionError::Internal("the handshake could not be set up")
+}
+
+fn prefixed(message: &[u8]) -> impl Iterator<Item = u8> {
+    // A Noise message made here is far below 64 KiB.
+    let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+    length.to_be_bytes().into_iter().chain(message.iter().copied())
+}
+
+impl Connection {
+    fn own_hello(&self, session: [u8; 16]) -> Hello {
+        Hello {
+            max_message: self.config.max_message as u64,
+            credit_bytes: self.config.window_bytes as u64,
+            credit_messages: self.config.window_messages as u64,
+            session,
+            ..Hello::default()
+        }
+    }
+
+    fn own_hello_body(&self, session: [u8; 16]) -> Vec<u8> {
+        let mut body = Vec::new();
+        self.own_hello(session).encode(&mut body);
+        body
+    }
+
+    /// The initiator speaks first.
+    pub(super) fn start_setup(&mut self) -> Result<(), ConnectionError> {
+        if self.role == Role::Responder {
+            return Ok(());
+        }
+        let Some(mut setup) = self.setup.take() else { return Ok(()) };
+        let preface = own_preface(&self.config);
+        let hello = self.own_hello_body(setup.session);
+        self.raw.extend_from_slice(&preface.encode());
+        match self.config.keys.first() {
+            Some(key) => {
+                let mut handshake = Handshake::new(true, key, &preface, &setup.ephemeral).map_err(internal)?;
+                let message = handshake.write(&hello).map_err(internal)?;
+                self.raw.extend(prefixed(&message));
+                setup.handshake = Some(handshake);
+            }
+            None => Frame::Hello(&hello).encode(&mut self.raw),
+        }
+        self.setup = Some(setup);
+        Ok(())
+    }
+
+    /// Takes the peer's preface from `input`, once it is there. `Ok(true)`: go on.
+    pub(super) fn take_preface(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        let peer = match Preface::decode(input.bytes()) {
+            Ok(Some(peer)) => peer,
+            Ok(None) => return Ok(false),
+            Err(found) => return Err(ConnectionError::Mismatch(Mismatch::Magic { found })),
+        };
+        input.consume(Preface::LEN);
+        let own = own_preface(&self.config);
+        match self.role {
+            Role::Initiator => {
+                if let Some(mismatch) = Mismatch::between(&own, &peer) {
+                    return Err(ConnectionError::Mismatch(mismatch));
+                }
+                match peer.status {
+                    Status::Accepted => {}
+                    Status::Handshake => return Err(ConnectionError::Authentication(Sealed::Handshake)),
+                    status => return Err(ConnectionError::Refused(status)),
+                }
+            }
+            Role::Responder => {
+                if peer.status != Status::Accepted {
+                    return Err(ConnectionError::Violation(Violation::InitiatorStatus));
+                }
+                if let Some(mismatch) = self.responder_mismatch(&own, &peer) {
+                    let status = match mismatch {
+                        Mismatch::Version { .. } => Status::Version,
+                        Mismatch::Mode { .. } => Status::Mode,
+                        _ => Status::Key,
+                    };
+                    self.raw.extend_from_slice(&Preface { status, ..own }.encode());
+                    return Err(ConnectionError::Mismatch(mismatch));
+                }
+            }
+        }
+        if let Some(setup) = &mut self.setup {
+            setup.peer_preface = Some(peer);
+        }
+        self.phase = Phase::Handshake;
+        Ok(true)
+    }
+
+    /// A responder takes any of its keys.
+    fn responder_mismatch(&self, own: &Preface, peer: &Preface) -> Option<Mismatch> {
+        match Mismatch::between(own, peer) {
+            Some(Mismatch::Key { .. }) if self.key_named_by(peer).is_some() => None,
+            mismatch => mismatch,
+        }
+    }
+
+    fn key_named_by(&self, peer: &Preface) -> Option<&Key> {
+        self.config.keys.iter().find(|key| key.id() == peer.key)
+    }
+
+    /// Takes HELLO or the Noise message, once it is there. `Ok(true)`: go on.
+    pub(super) fn take_handshake(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        let result = match self.config.mode() {
+            Mode::Sealed => self.take_noise(input),
+            _ => self.take_hello(input),
+        };
+        if self.role == Role::Responder && result.is_err() {
+            // Nothing else has been sent: the status can still tell.
+            let own = own_preface(&self.config);
+            let key = self.setup.as_ref().and_then(|setup| setup.peer_preface).map_or(own.key, |peer| peer.key);
+            self.raw.clear();
+            self.raw.extend_from_slice(&Preface { status: Status::Handshake, key, ..own }.encode());
+        }
+        result
+    }
+
+    /// Plain mode.
+    fn take_hello(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        let violation = |violation| Err(ConnectionError::Violation(violation));
+        let header = match FrameHeader::decode(input.bytes(), MAX_HELLO.saturating_add(8)) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(false),
+            Err(_) => return violation(Violation::HelloMissing),
+        };
+        if !matches!(header.frame_type, FrameType::Hello | FrameType::Close) {
+            return violation(Violation::HelloMissing);
+        }
+        let end = header.header_len.saturating_add(header.body_len);
+        let Some(body) = input.bytes().get(header.header_len..end) else { return Ok(false) };
+        let hello = match Frame::decode(header.frame_type, body) {
+            Ok(Frame::Hello(body)) => Hello::decode(body),
+            Ok(Frame::Close { code, reason, .. }) => {
+                return Err(ConnectionError::ClosedByPeer(Close::new(code, reason)));
+            }
+            Ok(_) => Err(Violation::HelloMissing),
+            Err(violation) => Err(violation),
+        };
+        let hello = match hello {
+            Ok(hello) => hello,
+            Err(broken) => return violation(broken),
+        };
+        input.consume(end);
+        if self.role == Role::Responder {
+            let body = self.own_hello_body(hello.session);
+            self.raw.extend_from_slice(&own_preface(&self.config).encode());
+            Frame::Hello(&body).encode(&mut self.raw);
+        } else if self.setup.as_ref().is_some_and(|setup| setup.session != hello.session) {
+            return violation(Violation::HelloSession);
+        }
+        self.opened(Opened { peer: hello, handshake_hash: None });
+        Ok(true)
+    }
+
+    /// Sealed mode.
+    fn take_noise(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        let Some(length) = Opener::declared(input.bytes()) else { return Ok(false) };
+        if !(MIN_HANDSHAKE..=MAX_HANDSHAKE).contains(&length) {
+            return Err(ConnectionError::Violation(Violation::HandshakeLength { length }));
+        }
+        let end = length.saturating_add(Opener::HEADER);
+        let Some(message) = input.bytes().get(Opener::HEADER..end) else { return Ok(false) };
+        let Some(setup) = self.setup.take() else { return Ok(false) };
+        let opened = match self.role {
+            Role::Initiator => self.finish_initiator(*setup, message)?,
+            Role::Responder => self.answer_responder(*setup, message)?,
+        };
+        input.consume(end);
+        match self.role {
+            Role::Initiator => {
+                self.pad_due = true;
+                self.opened(opened);
+            }
+            Role::Responder => {
+                self.phase = Phase::Confirm;
+                if let Some(setup) = &mut self.setup {
+                    setup.opened = Some(opened);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish_initiator(&mut self, setup: Setup, message: &[u8]) -> Result<Opened, ConnectionError> {
+        let mut handshake = setup.handshake.ok_or(ConnectionError::Internal("no handshake under way"))?;
+        let payload = handshake.read(message).map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
+        let violation = ConnectionError::Violation;
+        let (echo, hello) =
+            payload.split_first_chunk::<{ Preface::LEN }>().ok_or(violation(Violation::PrefaceEcho))?;
+        if setup.peer_preface.is_none_or(|preface| preface.encode() != *echo) {
+            return Err(violation(Violation::PrefaceEcho));
+        }
+        let hello = Hello::decode(hello).map_err(violation)?;
+        if hello.session != setup.session {
+            return Err(violation(Violation::HelloSession));
+        }
+        let handshake_hash = Some(self.split(handshake)?);
+        Ok(Opened { peer: hello, handshake_hash })
+    }
+
+    fn answer_responder(&mut self, mut setup: Setup, message: &[u8]) -> Result<Opened, ConnectionError> {
+        let peer = setup.peer_preface.ok_or(ConnectionError::Internal("no preface"))?;
+        let key = self.key_named_by(&peer).ok_or(ConnectionError::Internal("no key"))?;
+        let mut handshake = Handshake::new(false, key, &peer, &setup.ephemeral).map_err(internal)?;
+        let payload = handshake.read(message).map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
+        let hello = Hello::decode(&payload).map_err(ConnectionError::Violation)?;
+        let preface = Preface { key: peer.key, ..own_preface(&self.config) }.encode();
+        let mut answer = Vec::from(preface);
+        self.own_hello(hello.session).encode(&mut answer);
+        let answer = handshake.write(&answer).map_err(internal)?;
+        self.raw.extend_from_slice(&preface);
+        self.raw.extend(prefixed(&answer));
+        let handshake_hash = Some(self.split(handshake)?);
+        setup.handshake = None;
+        self.setup = Some(alloc::boxed::Box::new(setup));
+        Ok(Opened { peer: hello, handshake_hash })
+    }
+
+    /// Keys for both directions; returns the handshake hash.
+    fn split(&mut self, handshake: Handshake) -> Result<[u8; 32], ConnectionError> {
+        let split = handshake.split().map_err(internal)?;
+        let (ours, theirs) = match self.role {
+            Role::Initiator => (&split.initiator, &split.responder),
+            Role::Responder => (&split.responder, &split.initiator),
+        };
+        self.sealer = Some(Sealer::new(&*self.config.provider, ours));
+        self.opener = Some(Opener::new(&*self.config.provider, theirs));
+        Ok(split.hash)
+    }
+
+    /// The initiator's first record has opened.
+    pub(super) fn confirmed(&mut self) {
+        if let Some(opened) = self.setup.take().and_then(|setup| setup.opened) {
+            self.opened(opened);
+        }
+    }
+
+    /// Ends a connection that the driver does not want, before it is open, and
+    /// tells the peer why by the status of the preface. For a listener that has
+    /// found out who connects, or has too many handshakes under way. Later it is
+    /// the same as [`close`](Self::close).
+    pub fn refuse(&mut self, status: Status) {
+        if self.role == Role::Responder && matches!(self.phase, Phase::Preface | Phase::Handshake) {
+            self.raw.clear();
+            self.raw.extend_from_slice(&Preface { status, ..own_preface(&self.config) }.encode());
+            self.end_with(ConnectionError::Refused(status), None);
+        } else {
+            self.close(self.now, Close::new(Close::GOING_AWAY, "refused"));
+        }
+    }
+}

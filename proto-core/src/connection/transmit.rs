@@ -1,0 +1,193 @@
+//! What goes out, and in which order.
+
+use super::{Connection, Finish, Phase, ending::Farewell, timers::Timer};
+use crate::{
+    buffer::SendBuf,
+    crypto::Sealer,
+    error::ConnectionError,
+    wire::{Frame, MAX_FRAME_PLAIN, MAX_REASON, TAG},
+};
+use bytes::{Buf, BytesMut};
+
+/// Output that is enough for one write.
+const ENOUGH_PLAIN: usize = 256 << 10;
+/// Less in sealed mode: writing and sealing the next can then overlap with the
+/// peer's reading.
+const ENOUGH_SEALED: usize = 64 << 10;
+/// Plaintext of a record that is filled up.
+const RECORD: usize = 32 << 10;
+/// Payloads from this size on are written from where they are (plain mode).
+const ZERO_COPY: usize = 8 << 10;
+/// No control frame is longer.
+const CONTROL: usize = MAX_REASON + 32;
+
+impl Connection {
+    /// Whether there is anything to put into the output buffer.
+    pub(super) fn output_due(&self) -> bool {
+        if !self.raw.is_empty() {
+            return true;
+        }
+        if !self.was_open {
+            return false;
+        }
+        match (&self.farewell, &self.end) {
+            (Farewell::Due(_), _) => true,
+            (_, Some(_)) => false,
+            _ => self.control_due() || self.data_due() || self.finish_due(),
+        }
+    }
+
+    fn control_due(&self) -> bool {
+        self.pad_due
+            || !self.inbound.verdicts.is_empty()
+            || self.inbound.ack_is_due(self.input_idle)
+            || self.inbound.credit_due(&self.config).is_some()
+            || self.pong.is_some()
+            || self.ping.is_some_and(|ping| ping.sent.is_none())
+            || !self.outbound.cancels.is_empty()
+    }
+
+    fn data_due(&self) -> bool {
+        self.phase == Phase::Open && self.outbound.can_send()
+    }
+
+    fn finish_due(&self) -> bool {
+        self.phase == Phase::Open && self.outbound.finish == Finish::Wanted && self.outbound.is_drained()
+    }
+
+    /// Fills `output`; returns whether it holds anything.
+    pub(super) fn fill(&mut self, output: &mut SendBuf) -> bool {
+        self.outbound.on_written(output.written(), &mut self.events, &mut self.stats);
+        if !self.raw.is_empty() {
+            let raw = core::mem::take(&mut self.raw);
+            output.with_tail(|tail| tail.extend_from_slice(&raw));
+        }
+        let sealed = self.sealer.is_some();
+        let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
+        while self.output_due() && output.remaining() < enough {
+            let made = output.made();
+            if sealed { self.fill_record(output) } else { self.fill_plain(output) }
+            if output.made() == made {
+                break;
+            }
+            self.check_finished();
+        }
+        self.outbound.mark_made(output.made());
+        output.remaining() > 0
+    }
+
+    fn fill_plain(&mut self, output: &mut SendBuf) {
+        self.pad_due = false;
+        output.with_tail(|tail| self.write_controls(tail, usize::MAX));
+        while self.data_due() && output.remaining() < ENOUGH_PLAIN {
+            let fragment = output.with_tail(|tail| {
+                self.outbound.next_fragment(MAX_FRAME_PLAIN, tail, &mut self.events, &mut self.stats)
+            });
+            match fragment {
+                Some(payload) if payload.len() >= ZERO_COPY => output.push(payload),
+                Some(payload) => output.with_tail(|tail| tail.extend_from_slice(&payload)),
+                None => break,
+            }
+        }
+        output.with_tail(|tail| self.write_ending(tail));
+    }
+
+    fn fill_record(&mut self, output: &mut SendBuf) {
+        let Some(mut sealer) = self.sealer.take() else { return };
+        if sealer.is_used_up() && self.end.is_none() {
+            self.fail(ConnectionError::KeysUsedUp);
+        }
+        let sealed = output.with_tail(|tail| {
+            let start = Sealer::begin(tail);
+            let body = tail.len();
+            self.write_record(tail, body);
+            if tail.len() == body {
+                tail.truncate(start);
+                return Some(());
+            }
+            sealer.end(start, tail)
+        });
+        self.sealer = Some(sealer);
+        if sealed.is_none() {
+            self.end_with(ConnectionError::Internal("a record could not be sealed"), None);
+            self.farewell = Farewell::None;
+        }
+    }
+
+    fn write_record(&mut self, tail: &mut BytesMut, body: usize) {
+        self.write_controls(tail, body.saturating_add(RECORD));
+        while self.data_due() {
+            let room = RECORD.saturating_sub(tail.len().saturating_sub(body));
+            let Some(payload) = self.outbound.next_fragment(room, tail, &mut self.events, &mut self.stats) else {
+                break;
+            };
+            if payload.len() >= ZERO_COPY {
+                tail.reserve(payload.len().saturating_add(TAG));
+            }
+            tail.extend_from_slice(&payload);
+        }
+        if tail.len().saturating_sub(body) < RECORD {
+            self.write_ending(tail);
+        }
+        if core::mem::take(&mut self.pad_due) && tail.len() == body {
+            Frame::Pad.encode(tail);
+        }
+    }
+
+    /// Control frames, as long as `tail` is shorter than `limit`. RESULT before
+    /// the CREDIT that it frees.
+    fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
+        if self.end.is_some() {
+            return;
+        }
+        let fits = |tail: &BytesMut| tail.len().saturating_add(CONTROL) <= limit;
+        while fits(tail) {
+            let Some(verdict) = self.inbound.verdicts.pop_front() else { break };
+            Frame::Result { seq: verdict.seq, code: verdict.code, reason: &verdict.reason }.encode(tail);
+        }
+        if !fits(tail) {
+            return;
+        }
+        if self.inbound.verdicts.is_empty() && self.inbound.verdicts.capacity() > 64 {
+            self.inbound.verdicts = alloc::collections::VecDeque::new();
+        }
+        // It costs nothing to go along with something else.
+        if self.inbound.ack_is_due(self.input_idle) || (self.inbound.has_unacked() && self.something_else_due(tail)) {
+            Frame::Ack { next: self.inbound.next(), settled: self.outbound.settled() }.encode(tail);
+            self.inbound.acked();
+            self.timers.clear(Timer::Ack);
+        }
+        if let Some(credit) = self.inbound.credit_due(&self.config) {
+            Frame::Credit { bytes: credit.0, messages: credit.1 }.encode(tail);
+            self.inbound.grant(credit);
+        }
+        if let Some(data) = self.pong.take() {
+            Frame::Pong(data).encode(tail);
+        }
+        if let Some(ping) = self.ping.as_mut().filter(|ping| ping.sent.is_none()) {
+            Frame::Ping(ping.number.to_be_bytes()).encode(tail);
+            ping.sent = Some(self.now);
+        }
+        while fits(tail) {
+            let Some(seq) = self.outbound.cancels.pop_front() else { break };
+            Frame::Cancel { seq }.encode(tail);
+        }
+    }
+
+    fn something_else_due(&self, tail: &BytesMut) -> bool {
+        !tail.is_empty() || self.data_due() || self.finish_due() || self.control_due()
+    }
+
+    /// FINISH and CLOSE, behind everything else.
+    fn write_ending(&mut self, tail: &mut BytesMut) {
+        if self.finish_due() {
+            Frame::Finish { end: self.outbound.end() }.encode(tail);
+            self.outbound.finish = Finish::Sent;
+        }
+        if let Farewell::Due(close) = &self.farewell {
+            let delivered = self.inbound.delivered();
+            Frame::Close { code: close.code, delivered, reason: &close.reason }.encode(tail);
+            self.farewell = Farewell::Sent(close.clone());
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Frames (PROTOCOL.md, section 6).
+
+use super::{
+    MAX_EXTENSION, MAX_REASON, MAX_TOPIC,
+    varint::{self, Reader},
+};
+use crate::{
+    error::Violation,
+    message::{AckLevel, Kind},
+};
+use bytes::BufMut;
+
+/// The fields before the payload in a DATA frame with FIRST are at most this
+/// long, in bytes.
+pub const MAX_DATA_HEAD: usize = 8 + 1 + 8 + 8 + 2 + MAX_TOPIC + 2 + MAX_EXTENSION;
+
+const FIRST: u8 = 0x10;
+const FIN: u8 = 0x20;
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are PROTOCOL.md's")]
+#[non_exhaustive]
+pub enum FrameType {
+    Pad,
+    Hello,
+    Data { first: bool, fin: bool },
+    Ack,
+    Result,
+    Credit,
+    Ping,
+    Pong,
+    Cancel,
+    Close,
+    Finish,
+}
+
+impl FrameType {
+    fn to_byte(self) -> u8 {
+        match self {
+            FrameType::Pad => 0,
+            FrameType::Hello => 1,
+            FrameType::Data { first, fin } => {
+                2 | if first { FIRST } else { 0 } | if fin { FIN } else { 0 }
+            }
+            FrameType::Ack => 3,
+            FrameType::Result => 4,
+            FrameType::Credit => 5,
+            FrameType::Ping => 6,
+            FrameType::Pong => 7,
+            FrameType::Cancel => 8,
+            FrameType::Close => 9,
+            FrameType::Finish => 10,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<FrameType> {
+        Some(match byte {
+            0 => FrameType::Pad,
+            1 => FrameType::Hello,
+            _ if byte & !(FIRST | FIN) == 2 => {
+                FrameType::Data { first: byte & FIRST != 0, fin: byte & FIN != 0 }
+            }
+            3 => FrameType::Ack,
+            4 => FrameType::Result,
+            5 => FrameType::Credit,
+            6 => FrameType::Ping,
+            7 => FrameType::Pong,
+            8 => FrameType::Cancel,
+            9 => FrameType::Close,
+            10 => FrameType::Finish,
+            _ => return None,
+        })
+    }
+}
+
+/// The first bytes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// What the frame is for.
+    pub frame_type: FrameType,
+    /// Length of the header itself, in bytes.
+    pub header_len: usize,
+    /// Length of the body, in bytes.
+    pub body_len: usize,
+}
+
+impl FrameHeader {
+    /// Reads a header from the front of `bytes`; `Ok(None)` if more are needed.
+    ///
+    /// # Errors
+    /// A [`Violation`] for a type or flag that is not known, and for a frame
+    /// (header and body) above `max_frame` bytes.
+    pub fn decode(bytes: &[u8], max_frame: usize) -> Result<Option<FrameHeader>, Violation> {
+        let mut reader = Reader::new(bytes);
+        let Some(byte) = reader.u8() else { return Ok(None) };
+        let frame_type = FrameType::from_byte(byte).ok_or(Violation::UnknownFrame { byte })?;
+        let Some(length) = reader.varint() else { return Ok(None) };
+        let header_len = bytes.len().saturating_sub(reader.rest().len());
+        let body_len = usize::try_from(length).unwrap_or(usize::MAX);
+        if body_len.saturating_add(header_len) > max_frame {
+            return Err(Violation::FrameTooLong { length, max: max_frame });
+        }
+        Ok(Some(FrameHeader { frame_type, header_len, body_len }))
+    }
+
+    /// Appends a header.
+    pub fn encode(frame_type: FrameType, body_len: usize, out: &mut impl BufMut) {
+        out.put_u8(frame_type.to_byte());
+        varint::encode(body_len as u64, out);
+    }
+}
+
+/// A frame other than DATA, whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are PROTOCOL.md's")]
+#[non_exhaustive]
+pub enum Frame<'a> {
+    Pad,
+    Hello(&'a [u8]),
+    Ack { next: u64, settled: u64 },
+    Result { seq: u64, code: u64, reason: &'a str },
+    Credit { bytes: u64, messages: u64 },
+    Ping([u8; 8]),
+    Pong([u8; 8]),
+    Cancel { seq: u64 },
+    Close { code: u64, delivered: u64, reason: &'a str },
+    Finish { end: u64 },
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the body of a frame of `frame_type`; DATA has [`DataHead`].
+    ///
+    /// # Errors
+    /// A [`Violation`] if the body is too short, too long, or not what its type
+    /// says.
+    pub fn decode(frame_type: FrameType, body: &'a [u8]) -> Result<Frame<'a>, Violation> {
+        let mut reader = Reader::new(body);
+        let frame = Self::fields(frame_type, &mut reader).ok_or(Violation::FrameMalformed { frame_type })?;
+        let takes_rest = match frame {
+            Frame::Result { reason, .. } | Frame::Close { reason, .. } => {
+                if reason.len() > MAX_REASON {
+                    return Err(Violation::FrameMalformed { frame_type });
+                }
+                true
+            }
+            Frame::Pad | Frame::Hello(_) => true,
+            _ => false,
+        };
+        if !takes_rest && !reader.is_empty() {
+            return Err(Violation::FrameMalformed { frame_type });
+        }
+        Ok(frame)
+    }
+
+    fn fields(frame_type: FrameType, reader: &mut Reader<'a>) -> Option<Frame<'a>> {
+        let text = |reader: &Reader<'a>| core::str::from_utf8(reader.rest()).ok();
+        Some(match frame_type {
+            FrameType::Pad => Frame::Pad,
+            FrameType::Hello => Frame::Hello(reader.rest()),
+            FrameType::Ack => Frame::Ack { next: reader.varint()?, settled: reader.varint()? },
+            FrameType::Result => {
+                Frame::Result { seq: reader.varint()?, code: reader.varint()?, reason: text(reader)? }
+            }
+            FrameType::Credit => Frame::Credit { bytes: reader.varint()?, messages: reader.varint()? },
+            FrameType::Ping => Frame::Ping(reader.array()?),
+            FrameType::Pong => Frame::Pong(reader.array()?),
+            FrameType::Cancel => Frame::Cancel { seq: reader.varint()? },
+            FrameType::Close => {
+                Frame::Close { code: reader.varint()?, delivered: reader.varint()?, reason: text(reader)? }
+            }
+            FrameType::Finish => Frame::Finish { end: reader.varint()? },
+            FrameType::Data { .. } => return None,
+        })
+    }
+
+    /// Appends the frame, header and body.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        let len = varint::encoded_len;
+        match *self {
+            Frame::Pad => FrameHeader::encode(FrameType::Pad, 0, out),
+            Frame::Hello(body) => {
+                FrameHeader::encode(FrameType::Hello, body.len(), out);
+                out.put_slice(body);
+            }
+            Frame::Ack { next, settled } => two(FrameType::Ack, next, settled, "", out),
+            Frame::Result { seq, code, reason } => two(FrameType::Result, seq, code, reason, out),
+            Frame::Credit { bytes, messages } => two(FrameType::Credit, bytes, messages, "", out),
+            Frame::Close { code, delivered, reason } => two(FrameType::Close, code, delivered, reason, out),
+            Frame::Ping(bytes) => {
+                FrameHeader::encode(FrameType::Ping, 8, out);
+                out.put_slice(&bytes);
+            }
+            Frame::Pong(bytes) => {
+                FrameHeader::encode(FrameType::Pong, 8, out);
+                out.put_slice(&bytes);
+            }
+            Frame::Cancel { seq } => {
+                FrameHeader::encode(FrameType::Cancel, len(seq), out);
+                varint::encode(seq, out);
+            }
+            Frame::Finish { end } => {
+                FrameHeader::encode(FrameType::Finish, len(end), out);
+                varint::encode(end, out);
+            }
+        }
+    }
+}
+
+/// A frame of two numbers and a text.
+fn two(frame_type: FrameType, a: u64, b: u64, text: &str, out: &mut impl BufMut) {
+    let body = varint::encoded_len(a).saturating_add(varint::encoded_len(b)).saturating_add(text.len());
+    FrameHeader::encode(frame_type, body, out);
+    varint::encode(a, out);
+    varint::encode(b, out);
+    out.put_slice(text.as_bytes());
+}
+
+/// The fields before the payload in a DATA frame with FIRST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataHead<'a> {
+    /// The message's number.
+    pub seq: u64,
+    /// What the message is.
+    pub kind: Kind,
+    /// What its sender wants to be told.
+    pub ack: AckLevel,
+    /// Length of the whole payload in bytes, where FIN is not set.
+    pub total: Option<u64>,
+    /// Ties replies to requests.
+    pub correlation: Option<u64>,
+    /// What an event or a subscription is about.
+    pub topic: Option<&'a str>,
+}
+
+impl<'a> DataHead<'a> {
+    /// Reads the head from the front of a body that has [`MAX_DATA_HEAD`] bytes
+    /// or is whole; returns it with its length in bytes.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is malformed.
+    pub fn decode(fin: bool, body: &'a [u8]) -> Result<(DataHead<'a>, usize), Violation> {
+        let mut reader = Reader::new(body);
+        let head = Self::fields(fin, &mut reader).ok_or(Violation::MessageMalformed)?;
+        Ok((head, body.len().saturating_sub(reader.rest().len())))
+    }
+
+    fn fields(fin: bool, reader: &mut Reader<'a>) -> Option<DataHead<'a>> {
+        let seq = reader.varint()?;
+        let byte = reader.u8()?;
+        let kind = Kind::from_bits(byte & 7)?;
+        let ack = AckLevel::from_bits(byte >> 3 & 3)?;
+        if kind.has_correlation() != (byte & 0x20 != 0) || kind.has_topic() != (byte & 0x40 != 0) {
+            return None;
+        }
+        let total = if fin { None } else { Some(reader.varint()?) };
+        let correlation = if kind.has_correlation() { Some(reader.varint()?) } else { None };
+        let topic = if kind.has_topic() {
+            let length = reader.varint().filter(|n| (1..=MAX_TOPIC as u64).contains(n))?;
+            Some(core::str::from_utf8(reader.bytes(length)?).ok()?)
+        } else {
+            None
+        };
+        if byte & 0x80 != 0 {
+            let length = reader.varint().filter(|n| *n <= MAX_EXTENSION as u64)?;
+            let mut items = Reader::new(reader.bytes(length)?);
+            while !items.is_empty() {
+                let _id = items.varint()?;
+                let length = items.varint()?;
+                items.bytes(length)?;
+            }
+        }
+        Some(DataHead { seq, kind, ack, total, correlation, topic })
+    }
+
+    /// Appends the head, without header and payload.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        varint::encode(self.seq, out);
+        let correlation = if self.correlation.is_some() { 0x20 } else { 0 };
+        let topic = if self.topic.is_some() { 0x40 } else { 0 };
+        out.put_u8(self.kind.to_bits() | self.ack.to_bits() << 3 | correlation | topic);
+        for number in [self.total, self.correlation].into_iter().flatten() {
+            varint::encode(number, out);
+        }
+        if let Some(topic) = self.topic {
+            varint::encode(topic.len() as u64, out);
+            out.put_slice(topic.as_bytes());
+        }
+    }
+
+    /// How many bytes [`encode`](Self::encode) writes.
+    pub fn encoded_len(&self) -> usize {
+        let numbers = [self.total, self.correlation].into_iter().flatten().map(varint::encoded_len).sum();
+        let topic = self.topic.map_or(0, |topic| varint::encoded_len(topic.len() as u64).saturating_add(topic.len()));
+        varint::encoded_len(self.seq).saturating_add(1).saturating_add(numbers).saturating_add(topic)
+    }
+}
