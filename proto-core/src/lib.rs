@@ -7,8 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::std_instead_of_core,
-    clippy::exhaustive_enums
+    clippy::std_instead_of_core
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -370,10 +370,9 @@ impl Outbound {
             self.abandon_current(events, stats);
             return true;
         }
-        if let Some(entry) = self.in_flight.iter().find(|entry| entry.id == Some(id)) {
-            if !self.cancels.contains(&entry.seq) {
-                self.cancels.push_back(entry.seq);
-            }
+        let sent = self.in_flight.iter().find(|entry| entry.id == Some(id));
+        if let Some(entry) = sent.filter(|entry| !self.cancels.contains(&entry.seq)) {
+            self.cancels.push_back(entry.seq);
         }
         false
     }

@@ -102,7 +102,7 @@ impl fmt::Display for Status {
             Status::Version => "it does not speak this version of the protocol",
             Status::Mode => "its mode differs",
             Status::Key => "it does not hold this key",
-            Status::Handshake => "it could not open the handshake, the keys differ",
+            Status::Handshake => "it could not open or read the handshake",
             Status::ShuttingDown => "it is shutting down",
         })
     }
