@@ -45,7 +45,11 @@ impl Config {
 
     /// Plain or sealed.
     pub fn mode(&self) -> Mode {
-        if self.keys.is_empty() { Mode::Plain } else { Mode::Sealed }
+        if self.keys.is_empty() {
+            Mode::Plain
+        } else {
+            Mode::Sealed
+        }
     }
 
     /// The id of the first key, which an initiator uses.
@@ -225,7 +229,10 @@ impl ConfigBuilder {
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
         if config.window_bytes < config.max_message {
-            return Err(ConfigError::Window { window: config.window_bytes, max_message: config.max_message });
+            return Err(ConfigError::Window {
+                window: config.window_bytes,
+                max_message: config.max_message,
+            });
         }
         if config.window_messages == 0 {
             return Err(ConfigError::Zero("the receive window, in messages"));
@@ -253,7 +260,9 @@ impl ConfigBuilder {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The largest message would never get credit.
-    #[error("the receive window ({window} bytes) is smaller than the largest message ({max_message} bytes)")]
+    #[error(
+        "the receive window ({window} bytes) is smaller than the largest message ({max_message} bytes)"
+    )]
     Window {
         /// The window in bytes.
         window: usize,

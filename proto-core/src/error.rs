@@ -29,7 +29,9 @@ pub enum ConnectionError {
     )]
     Lost(Lost),
     /// The peer broke the protocol.
-    #[error("the peer broke the protocol: {0}; it may be another program or a version with a fault")]
+    #[error(
+        "the peer broke the protocol: {0}; it may be another program or a version with a fault"
+    )]
     Violation(Violation),
     /// The two sides are not set up alike.
     #[error("{0}")]
@@ -78,9 +80,9 @@ impl ConnectionError {
             | ConnectionError::Lost(_)
             | ConnectionError::Violation(_)
             | ConnectionError::Timeout(_) => Fault::Peer,
-            ConnectionError::Mismatch(_) | ConnectionError::Refused(_) | ConnectionError::Authentication(_) => {
-                Fault::Setup
-            }
+            ConnectionError::Mismatch(_)
+            | ConnectionError::Refused(_)
+            | ConnectionError::Authentication(_) => Fault::Setup,
             ConnectionError::KeysUsedUp | ConnectionError::Internal(_) => Fault::Local,
         }
     }
@@ -127,7 +129,10 @@ impl Close {
     pub fn new(code: u64, reason: impl Into<String>) -> Close {
         let mut reason = reason.into();
         crate::message::cut(&mut reason, crate::wire::MAX_REASON);
-        Close { code: code.min(crate::wire::varint::MAX), reason }
+        Close {
+            code: code.min(crate::wire::varint::MAX),
+            reason,
+        }
     }
 
     /// Whether nothing went wrong on the side that sent it.
@@ -152,7 +157,11 @@ impl fmt::Display for Close {
             _ => "unknown code",
         };
         write!(f, "code {}, {meaning}", self.code)?;
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+        if self.reason.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.reason)
+        }
     }
 }
 
@@ -208,13 +217,18 @@ impl fmt::Display for Sealed {
 #[non_exhaustive]
 pub enum Mismatch {
     /// Not a sealpipe peer.
-    #[error("the other side does not speak sealpipe: it sent {}, which is no sealpipe preface", Shown(found))]
+    #[error(
+        "the other side does not speak sealpipe: it sent {}, which is no sealpipe preface",
+        Shown(found)
+    )]
     Magic {
         /// The first bytes that came; those that had not come are zero.
         found: [u8; 8],
     },
     /// Another version of the protocol.
-    #[error("the peer speaks version {peer} of the protocol and this side version {own}; update the older program")]
+    #[error(
+        "the peer speaks version {peer} of the protocol and this side version {own}; update the older program"
+    )]
     Version {
         /// This side's.
         own: u8,
@@ -222,7 +236,9 @@ pub enum Mismatch {
         peer: u8,
     },
     /// One side seals and the other does not.
-    #[error("the peer is set to {peer} and this side to {own}; give both the same key, or neither one")]
+    #[error(
+        "the peer is set to {peer} and this side to {own}; give both the same key, or neither one"
+    )]
     Mode {
         /// This side's.
         own: Mode,
@@ -243,11 +259,20 @@ impl Mismatch {
     /// What differs between this side's preface and the peer's, if anything does.
     pub(crate) fn between(own: &Preface, peer: &Preface) -> Option<Mismatch> {
         if own.version != peer.version {
-            Some(Mismatch::Version { own: own.version, peer: peer.version })
+            Some(Mismatch::Version {
+                own: own.version,
+                peer: peer.version,
+            })
         } else if own.mode != peer.mode {
-            Some(Mismatch::Mode { own: own.mode, peer: peer.mode })
+            Some(Mismatch::Mode {
+                own: own.mode,
+                peer: peer.mode,
+            })
         } else if own.mode == Mode::Sealed && own.key != peer.key {
-            Some(Mismatch::Key { own: own.key, peer: peer.key })
+            Some(Mismatch::Key {
+                own: own.key,
+                peer: peer.key,
+            })
         } else {
             None
         }
@@ -259,10 +284,16 @@ struct Shown<'a>(&'a [u8; 8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let came = self.0.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        let came = self
+            .0
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last.saturating_add(1));
         let bytes = self.0.get(..came).unwrap_or_default();
         match core::str::from_utf8(bytes) {
-            Ok(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => write!(f, "\"{text}\""),
+            Ok(text) if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
+                write!(f, "\"{text}\"")
+            }
             _ => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
@@ -415,7 +446,9 @@ pub enum SendErrorReason {
 #[non_exhaustive]
 pub enum SettleError {
     /// The message is not waiting for a verdict.
-    #[error("message {seq} is not waiting for a verdict: it was not delivered, asks for none, or has one")]
+    #[error(
+        "message {seq} is not waiting for a verdict: it was not delivered, asks for none, or has one"
+    )]
     NotWaiting {
         /// Its number.
         seq: u64,

@@ -21,7 +21,9 @@ pub struct Key {
 impl Key {
     /// A key from 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Key {
-        Key { bytes: Box::new(bytes) }
+        Key {
+            bytes: Box::new(bytes),
+        }
     }
 
     /// A key from 64 hexadecimal digits; white space around them is ignored.
@@ -37,9 +39,9 @@ impl Key {
         for (position, (byte, pair)) in key.bytes.iter_mut().zip(text.chunks_exact(2)).enumerate() {
             let mut value = 0u8;
             for digit in pair {
-                let digit = char::from(*digit)
-                    .to_digit(16)
-                    .ok_or(KeyError::Digit { position: position.saturating_mul(2) })?;
+                let digit = char::from(*digit).to_digit(16).ok_or(KeyError::Digit {
+                    position: position.saturating_mul(2),
+                })?;
                 value = value.wrapping_shl(4) | u8::try_from(digit).unwrap_or(0);
             }
             *byte = value;
@@ -50,7 +52,10 @@ impl Key {
     /// The name of this key: eight bytes of a hash, safe to print and to send
     /// (PROTOCOL.md, section 2).
     pub fn id(&self) -> KeyId {
-        let digest = Blake2s256::new().chain_update(ID_LABEL).chain_update(*self.bytes).finalize();
+        let digest = Blake2s256::new()
+            .chain_update(ID_LABEL)
+            .chain_update(*self.bytes)
+            .finalize();
         let mut id = [0; 8];
         for (to, from) in id.iter_mut().zip(digest) {
             *to = from;
@@ -104,7 +109,9 @@ pub enum KeyError {
         found: usize,
     },
     /// A character that is not a hexadecimal digit.
-    #[error("a key is 64 hexadecimal digits, but there is another character at or after position {position}")]
+    #[error(
+        "a key is 64 hexadecimal digits, but there is another character at or after position {position}"
+    )]
     Digit {
         /// Where, counted from 0.
         position: usize,

@@ -23,6 +23,7 @@ mod error;
 mod event;
 mod key;
 mod message;
+pub mod session;
 mod stats;
 mod time;
 pub mod wire;
@@ -34,8 +35,8 @@ pub use connection::{Connection, Role};
 pub use crypto::Ring;
 pub use crypto::{ChaChaPoly, CipherProvider, OpenError, RecordCipher};
 pub use error::{
-    Close, ConnectionError, Fault, Lost, Mismatch, Sealed, SendError, SendErrorReason, SettleError, Timeout,
-    Violation,
+    Close, ConnectionError, Fault, Lost, Mismatch, Sealed, SendError, SendErrorReason, SettleError,
+    Timeout, Violation,
 };
 pub use event::{Event, MessageId, Opened};
 pub use key::{Key, KeyError, KeyId};

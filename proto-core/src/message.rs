@@ -132,7 +132,11 @@ impl Rejection {
     /// A rejection with a program's own `code` (0 would mean acceptance and is
     /// turned into [`Rejection::UNSPECIFIED`]).
     pub fn new(code: u64, reason: impl Into<String>) -> Rejection {
-        let code = if code == 0 { Rejection::UNSPECIFIED } else { code.min(crate::wire::varint::MAX) };
+        let code = if code == 0 {
+            Rejection::UNSPECIFIED
+        } else {
+            code.min(crate::wire::varint::MAX)
+        };
         let mut reason = reason.into();
         cut(&mut reason, MAX_REASON);
         Rejection { code, reason }
@@ -142,7 +146,11 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "code {}", self.code)?;
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ", {}", self.reason) }
+        if self.reason.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", {}", self.reason)
+        }
     }
 }
 
@@ -190,19 +198,34 @@ impl Message {
     ///
     /// # Errors
     /// [`MessageError::Kind`] for other kinds.
-    pub fn correlated(kind: Kind, correlation: u64, payload: impl Into<Bytes>) -> Result<Message, MessageError> {
+    pub fn correlated(
+        kind: Kind,
+        correlation: u64,
+        payload: impl Into<Bytes>,
+    ) -> Result<Message, MessageError> {
         if !kind.has_correlation() || kind.has_topic() {
             return Err(MessageError::Kind(kind));
         }
-        Ok(Message { kind, correlation: checked(correlation)?, ..Message::new(payload) })
+        Ok(Message {
+            kind,
+            correlation: checked(correlation)?,
+            ..Message::new(payload)
+        })
     }
 
     /// An event about `topic`.
     ///
     /// # Errors
     /// [`MessageError::Topic`] if the topic is empty or above 255 bytes.
-    pub fn event(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Result<Message, MessageError> {
-        Ok(Message { kind: Kind::Event, topic: Some(checked_topic(topic.into())?), ..Message::new(payload) })
+    pub fn event(
+        topic: impl Into<Arc<str>>,
+        payload: impl Into<Bytes>,
+    ) -> Result<Message, MessageError> {
+        Ok(Message {
+            kind: Kind::Event,
+            topic: Some(checked_topic(topic.into())?),
+            ..Message::new(payload)
+        })
     }
 
     /// Asks for the events that match `pattern`, or takes that back:
@@ -220,7 +243,12 @@ impl Message {
             return Err(MessageError::Kind(kind));
         }
         let topic = Some(checked_topic(pattern.into())?);
-        Ok(Message { kind, correlation: checked(correlation)?, topic, ..Message::new(Bytes::new()) })
+        Ok(Message {
+            kind,
+            correlation: checked(correlation)?,
+            topic,
+            ..Message::new(Bytes::new())
+        })
     }
 
     /// The same with another ack level.
@@ -240,7 +268,9 @@ impl Message {
 
     /// Payload plus topic, in bytes: what limits and credit count.
     pub fn size(&self) -> usize {
-        self.payload.len().saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
+        self.payload
+            .len()
+            .saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
     }
 
     /// The payload.
@@ -260,7 +290,11 @@ impl Message {
 }
 
 fn checked(correlation: u64) -> Result<u64, MessageError> {
-    if correlation > crate::wire::varint::MAX { Err(MessageError::Correlation(correlation)) } else { Ok(correlation) }
+    if correlation > crate::wire::varint::MAX {
+        Err(MessageError::Correlation(correlation))
+    } else {
+        Ok(correlation)
+    }
 }
 
 fn checked_topic(topic: Arc<str>) -> Result<Arc<str>, MessageError> {
@@ -343,6 +377,8 @@ pub struct Received {
 impl Received {
     /// Payload plus topic, in bytes.
     pub fn size(&self) -> usize {
-        self.payload.len().saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
+        self.payload
+            .len()
+            .saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
     }
 }

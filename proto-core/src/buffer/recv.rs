@@ -117,7 +117,11 @@ impl RecvBuf {
     /// waiting.
     pub(crate) fn note_read(&mut self) {
         let filled = self.scratch.len() >= self.read_size.max(FIRST_READ);
-        self.read_size = if filled { LARGE_READ } else { self.read_size.max(SMALL_READ) };
+        self.read_size = if filled {
+            LARGE_READ
+        } else {
+            self.read_size.max(SMALL_READ)
+        };
     }
 
     /// A large payload has come. If another follows, a small read before it leaves

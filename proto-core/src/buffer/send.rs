@@ -48,7 +48,9 @@ impl SendBuf {
     pub(crate) fn with_tail<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
         let before = self.tail.len();
         let value = write(&mut self.tail);
-        self.remaining = self.remaining.saturating_add(self.tail.len().saturating_sub(before));
+        self.remaining = self
+            .remaining
+            .saturating_add(self.tail.len().saturating_sub(before));
         value
     }
 
@@ -94,9 +96,16 @@ impl Buf for SendBuf {
 
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
-        let blocks = self.chunks.iter().map(|block| &block[..]).chain([&self.tail[..]]);
+        let blocks = self
+            .chunks
+            .iter()
+            .map(|block| &block[..])
+            .chain([&self.tail[..]]);
         let mut count = 0usize;
-        for (slice, block) in slices.iter_mut().zip(blocks.filter(|block| !block.is_empty())) {
+        for (slice, block) in slices
+            .iter_mut()
+            .zip(blocks.filter(|block| !block.is_empty()))
+        {
             *slice = std::io::IoSlice::new(block);
             count = count.saturating_add(1);
         }

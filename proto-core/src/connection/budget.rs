@@ -16,7 +16,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) const fn new(now: Time) -> Budget {
-        Budget { tokens: CAPACITY, refilled: now }
+        Budget {
+            tokens: CAPACITY,
+            refilled: now,
+        }
     }
 
     /// A DATA frame came.
@@ -26,7 +29,11 @@ impl Budget {
 
     /// Whether one more frame is allowed.
     pub(super) fn spend(&mut self, now: Time) -> bool {
-        let periods = now.saturating_since(self.refilled).as_nanos().checked_div(REFILL.as_nanos()).unwrap_or(0);
+        let periods = now
+            .saturating_since(self.refilled)
+            .as_nanos()
+            .checked_div(REFILL.as_nanos())
+            .unwrap_or(0);
         if periods > 0 {
             let earned = u16::try_from(periods).unwrap_or(CAPACITY);
             self.tokens = self.tokens.saturating_add(earned).min(CAPACITY);

@@ -21,7 +21,9 @@ impl Farewell {
     /// What operations return once this side is closing.
     pub(super) fn announced(&self) -> Option<ConnectionError> {
         match self {
-            Farewell::Due(close) | Farewell::Sent(close) => Some(ConnectionError::ClosedLocally(close.clone())),
+            Farewell::Due(close) | Farewell::Sent(close) => {
+                Some(ConnectionError::ClosedLocally(close.clone()))
+            }
             _ => None,
         }
     }
@@ -34,7 +36,10 @@ impl Connection {
     /// [`ConnectionError::Finished`].
     pub fn finish(&mut self, now: Time) {
         self.advance(now);
-        if self.end.is_none() && self.farewell == Farewell::None && self.outbound.finish == Finish::No {
+        if self.end.is_none()
+            && self.farewell == Farewell::None
+            && self.outbound.finish == Finish::No
+        {
             self.outbound.finish = Finish::Wanted;
             self.check_finished();
         }
@@ -60,8 +65,14 @@ impl Connection {
     /// more is received. All of it within the close timeout.
     pub fn abandon(&mut self, now: Time) {
         self.advance(now);
-        let finished = self.outbound.finish == Finish::Sent && self.inbound.finished && self.inbound.is_settled();
-        let code = if finished { Close::DONE } else { Close::GOING_AWAY };
+        let finished = self.outbound.finish == Finish::Sent
+            && self.inbound.finished
+            && self.inbound.is_settled();
+        let code = if finished {
+            Close::DONE
+        } else {
+            Close::GOING_AWAY
+        };
         let close = Close::new(code, "");
         if !self.was_open {
             return self.close(now, close);
@@ -75,7 +86,10 @@ impl Connection {
     }
 
     fn arm_close_timer(&mut self) {
-        self.timers.set_earlier(Timer::Close, self.now.saturating_add(self.config.close_timeout));
+        self.timers.set_earlier(
+            Timer::Close,
+            self.now.saturating_add(self.config.close_timeout),
+        );
     }
 
     /// Sends CLOSE and waits for the peer's.
@@ -111,7 +125,9 @@ impl Connection {
 
     /// The peer's CLOSE.
     pub(super) fn on_close(&mut self, close: Close, delivered: u64) {
-        let finished = close.code == Close::DONE && self.outbound.finish == Finish::Sent && self.inbound.finished;
+        let finished = close.code == Close::DONE
+            && self.outbound.finish == Finish::Sent
+            && self.inbound.finished;
         let error = match (&self.farewell, finished) {
             (Farewell::Due(own) | Farewell::Sent(own), _) if own.code != Close::DONE => {
                 ConnectionError::ClosedLocally(own.clone())
@@ -121,7 +137,11 @@ impl Connection {
         };
         if !matches!(self.farewell, Farewell::Sent(_)) {
             // An answer, unless this side was about to say it anyway.
-            let code = if finished { Close::DONE } else { Close::GOING_AWAY };
+            let code = if finished {
+                Close::DONE
+            } else {
+                Close::GOING_AWAY
+            };
             if !matches!(self.farewell, Farewell::Due(_)) {
                 self.farewell = Farewell::Due(Close::new(code, ""));
             }
@@ -132,9 +152,10 @@ impl Connection {
     /// Something is wrong: says so to the peer where that can be, and ends.
     pub(super) fn fail(&mut self, error: ConnectionError) {
         let close = match &error {
-            ConnectionError::Violation(violation) => {
-                Some(Close::new(violation.close_code(), alloc::string::ToString::to_string(violation)))
-            }
+            ConnectionError::Violation(violation) => Some(Close::new(
+                violation.close_code(),
+                alloc::string::ToString::to_string(violation),
+            )),
             ConnectionError::Authentication(_) => Some(Close::new(Close::AUTHENTICATION, "")),
             ConnectionError::Timeout(_) => Some(Close::new(Close::TIME, "")),
             ConnectionError::KeysUsedUp => Some(Close::new(Close::KEYS, "")),
@@ -164,7 +185,9 @@ impl Connection {
         self.inbound.partial = None;
         self.inbound.verdicts.clear();
         self.timers.clear_all();
-        self.outbound.settle_all(delivered, &mut self.events, &mut self.stats);
+        self.all_arrived = self.outbound.has_all_arrived(delivered);
+        self.outbound
+            .settle_all(delivered, &mut self.events, &mut self.stats);
         if matches!(self.farewell, Farewell::WhenSent(_)) {
             self.farewell = Farewell::None;
         }
@@ -182,7 +205,9 @@ impl Connection {
             Timer::Keepalive => self.start_ping(false),
             Timer::Close => {
                 let close = match &self.farewell {
-                    Farewell::Due(close) | Farewell::Sent(close) | Farewell::WhenSent(close) => close.clone(),
+                    Farewell::Due(close) | Farewell::Sent(close) | Farewell::WhenSent(close) => {
+                        close.clone()
+                    }
                     Farewell::None => Close::new(Close::GOING_AWAY, ""),
                 };
                 self.end_with(ConnectionError::ClosedLocally(close), None);
@@ -190,7 +215,9 @@ impl Connection {
                 self.farewell = Farewell::None;
             }
             Timer::Send => {
-                let next = self.outbound.expire(self.now, &mut self.events, &mut self.stats);
+                let next = self
+                    .outbound
+                    .expire(self.now, &mut self.events, &mut self.stats);
                 self.timers.set(Timer::Send, next);
                 self.check_finished();
             }

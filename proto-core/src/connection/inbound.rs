@@ -86,7 +86,11 @@ impl Inbound {
 
     /// Messages from this number on have not reached the program.
     pub(super) fn delivered(&self) -> u64 {
-        if self.frozen { self.delivered } else { self.next }
+        if self.frozen {
+            self.delivered
+        } else {
+            self.next
+        }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -95,11 +99,19 @@ impl Inbound {
 
     /// Whether the program has taken and settled all that came.
     pub(super) fn is_settled(&self) -> bool {
-        self.inbox.is_empty() && self.owed.is_empty() && self.verdicts.is_empty() && self.partial.is_none()
+        self.inbox.is_empty()
+            && self.owed.is_empty()
+            && self.verdicts.is_empty()
+            && self.partial.is_none()
     }
 
     /// A DATA frame with FIRST: checks it against every limit.
-    pub(super) fn begin(&mut self, head: &DataHead<'_>, payload: usize, config: &Config) -> Result<(), Violation> {
+    pub(super) fn begin(
+        &mut self,
+        head: &DataHead<'_>,
+        payload: usize,
+        config: &Config,
+    ) -> Result<(), Violation> {
         if self.partial.is_some() {
             return Err(Violation::FirstInsideMessage);
         }
@@ -107,14 +119,22 @@ impl Inbound {
             return Err(Violation::DataAfterFinish);
         }
         if head.seq != self.next {
-            return Err(Violation::MessageNumber { found: head.seq, expected: self.next });
+            return Err(Violation::MessageNumber {
+                found: head.seq,
+                expected: self.next,
+            });
         }
         let total = head.total.unwrap_or(payload as u64);
         let size = total.saturating_add(head.topic.map_or(0, str::len) as u64);
         if size > config.max_message as u64 {
-            return Err(Violation::MessageTooLarge { size, max: config.max_message as u64 });
+            return Err(Violation::MessageTooLarge {
+                size,
+                max: config.max_message as u64,
+            });
         }
-        if self.used_messages >= self.granted_messages || self.used_bytes.saturating_add(size) > self.granted_bytes {
+        if self.used_messages >= self.granted_messages
+            || self.used_bytes.saturating_add(size) > self.granted_bytes
+        {
             return Err(Violation::NoCredit);
         }
         self.used_messages = self.used_messages.saturating_add(1);
@@ -128,13 +148,26 @@ impl Inbound {
             payload: Bytes::new(),
         };
         // `size` is at most `max_message`, which is a `usize`.
-        self.partial = Some(Partial { head, total: usize::try_from(total).unwrap_or(usize::MAX), direct: None });
+        self.partial = Some(Partial {
+            head,
+            total: usize::try_from(total).unwrap_or(usize::MAX),
+            direct: None,
+        });
         Ok(())
     }
 
     /// A fragment of `n` bytes, with `have` bytes of the payload before it.
-    pub(super) fn check_fragment(&self, first: bool, fin: bool, n: usize, have: usize) -> Result<(), Violation> {
-        let partial = self.partial.as_ref().ok_or(Violation::FragmentWithoutFirst)?;
+    pub(super) fn check_fragment(
+        &self,
+        first: bool,
+        fin: bool,
+        n: usize,
+        have: usize,
+    ) -> Result<(), Violation> {
+        let partial = self
+            .partial
+            .as_ref()
+            .ok_or(Violation::FragmentWithoutFirst)?;
         let sum = have.saturating_add(n);
         if (!fin && n < MIN_FRAGMENT) || (!first && n == 0) {
             return Err(Violation::TinyFragment);
@@ -152,7 +185,9 @@ impl Inbound {
 
     /// The message that was coming is whole.
     pub(super) fn complete(&mut self, payload: Bytes, stats: &mut Stats) {
-        let Some(Partial { mut head, .. }) = self.partial.take() else { return };
+        let Some(Partial { mut head, .. }) = self.partial.take() else {
+            return;
+        };
         head.payload = payload;
         self.next = self.next.saturating_add(1);
         stats.messages_received = stats.messages_received.saturating_add(1);
@@ -178,7 +213,10 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
-        Ok(self.owed.contains_key(&seq) || self.inbox.front().is_some_and(|first| first.seq <= seq))
+        Ok(
+            self.owed.contains_key(&seq)
+                || self.inbox.front().is_some_and(|first| first.seq <= seq),
+        )
     }
 
     /// The next message for the program.
@@ -197,7 +235,9 @@ impl Inbound {
 
     /// The program's verdict on a message; `false` if none was due.
     pub(super) fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> bool {
-        let Some(size) = self.owed.remove(&seq) else { return false };
+        let Some(size) = self.owed.remove(&seq) else {
+            return false;
+        };
         self.free(size);
         let (code, reason) = match verdict {
             Ok(()) => (0, String::new()),
@@ -256,8 +296,13 @@ impl Inbound {
     /// New limits for the peer, if it should be told.
     pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
         let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
-        let messages = self.freed_messages.saturating_add(config.window_messages as u64);
-        if self.frozen || self.finished || (bytes == self.granted_bytes && messages == self.granted_messages) {
+        let messages = self
+            .freed_messages
+            .saturating_add(config.window_messages as u64);
+        if self.frozen
+            || self.finished
+            || (bytes == self.granted_bytes && messages == self.granted_messages)
+        {
             return None;
         }
         let bytes_left = self.granted_bytes.saturating_sub(self.used_bytes);

@@ -7,7 +7,8 @@ use crate::{
     error::{Close, ConnectionError, Lost, Sealed, Violation},
     event::Event,
     wire::{
-        DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD, MAX_FRAME_PLAIN, MAX_FRAME_SEALED, Mode, TAG,
+        DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD, MAX_FRAME_PLAIN, MAX_FRAME_SEALED,
+        Mode, TAG,
     },
 };
 use alloc::string::String;
@@ -53,20 +54,26 @@ impl Connection {
             self.timers.set_earlier(Timer::Record, at);
         }
         if self.inbound.has_unacked() {
-            self.timers.set_earlier(Timer::Ack, self.now.saturating_add(ACK_DELAY));
+            self.timers
+                .set_earlier(Timer::Ack, self.now.saturating_add(ACK_DELAY));
         }
     }
 
     /// Sealed mode: one record.
     fn take_record(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
-        let Some(length) = Opener::declared(input.bytes()) else { return Ok(false) };
+        let Some(length) = Opener::declared(input.bytes()) else {
+            return Ok(false);
+        };
         if length == 0 {
             return Err(ConnectionError::Violation(Violation::EmptyRecord));
         }
         if input.bytes().len() < Opener::HEADER.saturating_add(length).saturating_add(TAG) {
             return Ok(false);
         }
-        let opener = self.opener.as_mut().ok_or(ConnectionError::Internal("no key"))?;
+        let opener = self
+            .opener
+            .as_mut()
+            .ok_or(ConnectionError::Internal("no key"))?;
         opener
             .open(input.bytes_mut(), length)
             .map_err(|_| ConnectionError::Authentication(Sealed::Record))?;
@@ -76,7 +83,9 @@ impl Connection {
         }
         let mut left = length;
         while left > 0 {
-            let used = self.take_sealed_frame(left, input).map_err(ConnectionError::Violation)?;
+            let used = self
+                .take_sealed_frame(left, input)
+                .map_err(ConnectionError::Violation)?;
             left = left.saturating_sub(used);
             if self.phase == Phase::Closed {
                 return Ok(true);
@@ -89,7 +98,8 @@ impl Connection {
     /// One frame of the `left` bytes that an opened record still has.
     fn take_sealed_frame(&mut self, left: usize, input: &mut RecvBuf) -> Result<usize, Violation> {
         let plaintext = input.bytes().get(..left).unwrap_or_default();
-        let header = FrameHeader::decode(plaintext, MAX_FRAME_SEALED)?.ok_or(Violation::FrameAcrossRecords)?;
+        let header = FrameHeader::decode(plaintext, MAX_FRAME_SEALED)?
+            .ok_or(Violation::FrameAcrossRecords)?;
         let used = header.header_len.saturating_add(header.body_len);
         if used > left {
             return Err(Violation::FrameAcrossRecords);
@@ -103,19 +113,28 @@ impl Connection {
         if input.direct_missing() > 0 {
             return Ok(false);
         }
-        if let Some(fin) = self.inbound.partial.as_mut().and_then(|partial| partial.direct.take()) {
+        if let Some(fin) = self
+            .inbound
+            .partial
+            .as_mut()
+            .and_then(|partial| partial.direct.take())
+        {
             input.expect_large();
             self.fragment_done(fin, input);
             return Ok(true);
         }
-        let Some(header) = FrameHeader::decode(input.bytes(), MAX_FRAME_PLAIN)? else { return Ok(false) };
+        let Some(header) = FrameHeader::decode(input.bytes(), MAX_FRAME_PLAIN)? else {
+            return Ok(false);
+        };
         let have = input.bytes().len().saturating_sub(header.header_len);
         if have >= header.body_len {
             self.take_whole_frame(header, input)?;
             return Ok(true);
         }
         match header.frame_type {
-            FrameType::Data { first, fin } if header.body_len >= DIRECT && have >= MAX_DATA_HEAD => {
+            FrameType::Data { first, fin }
+                if header.body_len >= DIRECT && have >= MAX_DATA_HEAD =>
+            {
                 input.consume(header.header_len);
                 self.take_data_directly(first, fin, header.body_len, input)?;
                 Ok(true)
@@ -125,7 +144,11 @@ impl Connection {
     }
 
     /// A frame that `input` has whole.
-    fn take_whole_frame(&mut self, header: FrameHeader, input: &mut RecvBuf) -> Result<(), Violation> {
+    fn take_whole_frame(
+        &mut self,
+        header: FrameHeader,
+        input: &mut RecvBuf,
+    ) -> Result<(), Violation> {
         input.consume(header.header_len);
         if let FrameType::Data { first, fin } = header.frame_type {
             return self.take_data(first, fin, header.body_len, input);
@@ -141,7 +164,13 @@ impl Connection {
     }
 
     /// A DATA frame whose body stands whole at the front of `input`.
-    fn take_data(&mut self, first: bool, fin: bool, body: usize, input: &mut RecvBuf) -> Result<(), Violation> {
+    fn take_data(
+        &mut self,
+        first: bool,
+        fin: bool,
+        body: usize,
+        input: &mut RecvBuf,
+    ) -> Result<(), Violation> {
         let n = self.begin_fragment(first, fin, body, input)?;
         if first && fin {
             let payload = input.take_payload(n);
@@ -195,7 +224,10 @@ impl Connection {
             n = body.saturating_sub(length);
             self.inbound.begin(&head, n, &self.config)?;
             input.consume(length);
-            self.timers.set(Timer::Message, self.now.saturating_add(self.config.message_timeout));
+            self.timers.set(
+                Timer::Message,
+                self.now.saturating_add(self.config.message_timeout),
+            );
         }
         let have = if first { 0 } else { input.assembly_len() };
         self.inbound.check_fragment(first, fin, n, have)?;
@@ -250,7 +282,10 @@ impl Connection {
                 return Ok(dropped);
             }
             Frame::Finish { end } => {
-                if self.inbound.finished || self.inbound.partial.is_some() || end != self.inbound.next() {
+                if self.inbound.finished
+                    || self.inbound.partial.is_some()
+                    || end != self.inbound.next()
+                {
                     return Err(Violation::Finish);
                 }
                 self.inbound.finished = true;
@@ -258,11 +293,21 @@ impl Connection {
                 events.push_back(Event::PeerFinished);
                 true
             }
-            Frame::Close { code, delivered, reason } => {
+            Frame::Close {
+                code,
+                delivered,
+                reason,
+            } => {
                 if delivered > self.outbound.end() {
                     return Err(Violation::Close);
                 }
-                self.on_close(Close { code, reason: String::from(reason) }, delivered);
+                self.on_close(
+                    Close {
+                        code,
+                        reason: String::from(reason),
+                    },
+                    delivered,
+                );
                 true
             }
         };
@@ -273,15 +318,24 @@ impl Connection {
     }
 
     fn spend(&mut self) -> Result<(), Violation> {
-        if self.budget.spend(self.now) { Ok(()) } else { Err(Violation::Flood) }
+        if self.budget.spend(self.now) {
+            Ok(())
+        } else {
+            Err(Violation::Flood)
+        }
     }
 
     fn on_pong(&mut self, number: u64) -> Result<(), Violation> {
-        let ping = self.ping.filter(|ping| ping.number == number).ok_or(Violation::Pong)?;
+        let ping = self
+            .ping
+            .filter(|ping| ping.number == number)
+            .ok_or(Violation::Pong)?;
         let sent = ping.sent.ok_or(Violation::Pong)?;
         self.ping = None;
         if ping.wanted {
-            self.events.push_back(Event::Pong { round_trip: self.now.saturating_since(sent) });
+            self.events.push_back(Event::Pong {
+                round_trip: self.now.saturating_since(sent),
+            });
         }
         Ok(())
     }
@@ -299,7 +353,9 @@ impl Connection {
             _ => Lost::Idle,
         };
         let error = match &self.farewell {
-            Farewell::Due(close) | Farewell::Sent(close) => ConnectionError::ClosedLocally(close.clone()),
+            Farewell::Due(close) | Farewell::Sent(close) => {
+                ConnectionError::ClosedLocally(close.clone())
+            }
             _ => ConnectionError::Lost(lost),
         };
         // There is nobody left to say anything to.

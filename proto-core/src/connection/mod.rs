@@ -105,6 +105,9 @@ pub struct Connection {
     farewell: Farewell,
     end: Option<ConnectionError>,
     end_told: bool,
+    all_arrived: bool,
+    /// The output buffer held something when it was last seen.
+    unwritten: bool,
     stats: Stats,
 }
 
@@ -145,7 +148,10 @@ impl Connection {
     ) -> Result<Connection, ConnectionError> {
         let setup = Setup::new(rng)?;
         let mut timers = Timers::new();
-        timers.set(Timer::Handshake, now.saturating_add(config.handshake_timeout));
+        timers.set(
+            Timer::Handshake,
+            now.saturating_add(config.handshake_timeout),
+        );
         let mut connection = Connection {
             inbound: Inbound::new(&config),
             outbound: Outbound::new(),
@@ -169,6 +175,8 @@ impl Connection {
             farewell: Farewell::None,
             end: None,
             end_told: false,
+            all_arrived: false,
+            unwritten: false,
             stats: Stats::default(),
         };
         connection.start_setup()?;
@@ -231,7 +239,8 @@ impl Connection {
     /// full, or the connection has ended or was finished.
     pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
         let reserved = None;
-        self.queue(now, message, true, reserved).map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+        self.queue(now, message, true, reserved)
+            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
     /// Queues a message whose outcome is only counted in [`Stats`].
@@ -263,9 +272,15 @@ impl Connection {
     ///
     /// # Errors
     /// [`SendError`] if the message is above `size`, or the connection has ended.
-    pub fn send_reserved(&mut self, now: Time, message: Message, size: usize) -> Result<MessageId, SendError> {
+    pub fn send_reserved(
+        &mut self,
+        now: Time,
+        message: Message,
+        size: usize,
+    ) -> Result<MessageId, SendError> {
         self.outbound.unreserve(size);
-        self.queue(now, message, true, Some(size)).map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+        self.queue(now, message, true, Some(size))
+            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
     fn queue(
@@ -279,7 +294,9 @@ impl Connection {
         if let Err(reason) = self.check_send(message.size(), reserved) {
             return Err(SendError { message, reason });
         }
-        let deadline = self.now.saturating_add(message.deadline.unwrap_or(self.config.send_timeout));
+        let deadline = self
+            .now
+            .saturating_add(message.deadline.unwrap_or(self.config.send_timeout));
         if tracked {
             self.timers.set_earlier(Timer::Send, deadline);
         }
@@ -295,11 +312,22 @@ impl Connection {
         if self.outbound.finish != Finish::No || self.farewell != Farewell::None {
             return Err(SendErrorReason::Finished);
         }
-        let (own, peer) = (self.config.max_message.min(reserved.unwrap_or(usize::MAX)), self.outbound.peer_max());
+        let (own, peer) = (
+            self.config.max_message.min(reserved.unwrap_or(usize::MAX)),
+            self.outbound.peer_max(),
+        );
         if size > own.min(peer) {
-            return Err(SendErrorReason::TooLarge { size, max: own.min(peer), by_peer: peer < own });
+            return Err(SendErrorReason::TooLarge {
+                size,
+                max: own.min(peer),
+                by_peer: peer < own,
+            });
         }
-        if reserved.is_none() && !self.outbound.has_room(&self.config, size, self.events.len()) {
+        if reserved.is_none()
+            && !self
+                .outbound
+                .has_room(&self.config, size, self.events.len())
+        {
             return Err(SendErrorReason::Full);
         }
         Ok(())
@@ -308,6 +336,19 @@ impl Connection {
     /// Whether a message of `size` bytes would find room.
     pub fn has_room(&self, size: usize) -> bool {
         self.check_send(size, None) != Err(SendErrorReason::Full)
+    }
+
+    /// Whether a message could be queued now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_room(&self) -> Result<(), SendErrorReason> {
+        self.check_send(0, None)
+    }
+
+    /// Whether everything that was queued has been written.
+    pub fn is_flushed(&self) -> bool {
+        self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
     }
 
     /// Withdraws a message. `true` if that surely kept it from being delivered;
@@ -388,15 +429,31 @@ impl Connection {
         self.end.as_ref()
     }
 
+    /// After the end: whether every message that was sent had arrived, and had
+    /// the outcome that it asked for.
+    pub fn all_arrived(&self) -> bool {
+        self.all_arrived
+    }
+
     /// The configuration it was made with.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
+    /// The latest time that it has been told.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
         let (queued, queued_bytes) = self.outbound.queued();
-        Stats { queued, queued_bytes, waiting: self.inbound.waiting(), ..self.stats }
+        Stats {
+            queued,
+            queued_bytes,
+            waiting: self.inbound.waiting(),
+            ..self.stats
+        }
     }
 
     // --- 4. What there is to do -------------------------------------------------
@@ -440,9 +497,10 @@ impl Connection {
     }
 
     fn arm_keepalive(&mut self) {
-        for (timer, after) in
-            [(Timer::Keepalive, self.config.keepalive), (Timer::Silence, self.config.silence_timeout)]
-        {
+        for (timer, after) in [
+            (Timer::Keepalive, self.config.keepalive),
+            (Timer::Silence, self.config.silence_timeout),
+        ] {
             let at = after.map_or(Time::NEVER, |after| self.now.saturating_add(after));
             self.timers.set(timer, at);
         }
@@ -452,7 +510,11 @@ impl Connection {
         match &mut self.ping {
             Some(ping) => ping.wanted |= wanted,
             None => {
-                self.ping = Some(Ping { number: self.pings, sent: None, wanted });
+                self.ping = Some(Ping {
+                    number: self.pings,
+                    sent: None,
+                    wanted,
+                });
                 self.pings = self.pings.wrapping_add(1);
             }
         }

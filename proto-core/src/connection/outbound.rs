@@ -128,19 +128,33 @@ impl Outbound {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(size);
     }
 
-    pub(super) fn push(&mut self, message: Message, deadline: Time, tracked: bool) -> Option<MessageId> {
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        deadline: Time,
+        tracked: bool,
+    ) -> Option<MessageId> {
         let id = tracked.then_some(MessageId(self.next_id));
         if tracked {
             self.next_id = self.next_id.saturating_add(1);
         }
         self.queue_bytes = self.queue_bytes.saturating_add(message.size());
-        self.queue.push_back(Queued { message, id, deadline });
+        self.queue.push_back(Queued {
+            message,
+            id,
+            deadline,
+        });
         id
     }
 
     /// Messages that wait to be sent, and their sizes.
     pub(super) fn queued(&self) -> (usize, usize) {
-        (self.queue.len().saturating_add(usize::from(self.current.is_some())), self.queue_bytes)
+        (
+            self.queue
+                .len()
+                .saturating_add(usize::from(self.current.is_some())),
+            self.queue_bytes,
+        )
     }
 
     /// Whether nothing waits to be sent.
@@ -153,9 +167,25 @@ impl Outbound {
         self.is_drained() && self.in_flight.is_empty() && self.acked == self.next_seq
     }
 
+    /// Whether every message has arrived and owes no RESULT; `delivered` is what
+    /// the peer's CLOSE said.
+    pub(super) fn has_all_arrived(&self, delivered: Option<u64>) -> bool {
+        self.is_drained()
+            && self.acked.max(delivered.unwrap_or(0)) == self.next_seq
+            && delivered.is_none_or(|delivered| delivered == self.next_seq)
+            && !self
+                .in_flight
+                .iter()
+                .any(|entry| entry.ack == AckLevel::Processed)
+    }
+
     /// Whether a DATA frame could go out now.
     pub(super) fn can_send(&self) -> bool {
-        self.current.is_some() || self.queue.front().is_some_and(|queued| self.credit_covers(queued))
+        self.current.is_some()
+            || self
+                .queue
+                .front()
+                .is_some_and(|queued| self.credit_covers(queued))
     }
 
     fn credit_covers(&self, queued: &Queued) -> bool {
@@ -167,7 +197,9 @@ impl Outbound {
 
     /// The number after the last message that was handed out whole.
     pub(super) fn whole(&self) -> u64 {
-        self.current.as_ref().map_or(self.next_seq, |current| current.seq)
+        self.current
+            .as_ref()
+            .map_or(self.next_seq, |current| current.seq)
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -176,7 +208,9 @@ impl Outbound {
 
     /// All messages below this number have their outcome.
     pub(super) fn settled(&self) -> u64 {
-        self.in_flight.front().map_or(self.acked, |first| first.seq.min(self.acked))
+        self.in_flight
+            .front()
+            .map_or(self.acked, |first| first.seq.min(self.acked))
     }
 
     /// Writes the header of the next DATA frame, of at most `room` bytes with
@@ -200,13 +234,23 @@ impl Outbound {
             kind: message.kind,
             ack: message.ack,
             total: None,
-            correlation: message.kind.has_correlation().then_some(message.correlation),
+            correlation: message
+                .kind
+                .has_correlation()
+                .then_some(message.correlation),
             topic: message.topic.as_deref(),
         });
         let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
         let fin = FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room;
         if fin {
-            FrameHeader::encode(FrameType::Data { first: head.is_some(), fin }, head_len.saturating_add(left), out);
+            FrameHeader::encode(
+                FrameType::Data {
+                    first: head.is_some(),
+                    fin,
+                },
+                head_len.saturating_add(left),
+                out,
+            );
             if let Some(head) = head {
                 head.encode(out);
             }
@@ -215,13 +259,26 @@ impl Outbound {
             self.completed(stats);
             return Some(payload);
         }
-        let head = head.map(|head| DataHead { total: Some(left as u64), ..head });
+        let head = head.map(|head| DataHead {
+            total: Some(left as u64),
+            ..head
+        });
         let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
-        let n = room.saturating_sub(FRAME_HEADER).saturating_sub(head_len).min(left);
+        let n = room
+            .saturating_sub(FRAME_HEADER)
+            .saturating_sub(head_len)
+            .min(left);
         if n < MIN_FRAGMENT || n == left {
             return None;
         }
-        FrameHeader::encode(FrameType::Data { first: head.is_some(), fin }, head_len.saturating_add(n), out);
+        FrameHeader::encode(
+            FrameType::Data {
+                first: head.is_some(),
+                fin,
+            },
+            head_len.saturating_add(n),
+            out,
+        );
         if let Some(head) = head {
             head.encode(out);
         }
@@ -234,8 +291,14 @@ impl Outbound {
 
     /// Takes the next message from the queue, if the credit covers it.
     fn begin(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        while self.queue.front().is_some_and(|queued| self.credit_covers(queued)) {
-            let Some(queued) = self.queue.pop_front() else { return };
+        while self
+            .queue
+            .front()
+            .is_some_and(|queued| self.credit_covers(queued))
+        {
+            let Some(queued) = self.queue.pop_front() else {
+                return;
+            };
             let size = queued.message.size();
             if size > self.peer_max {
                 // Queued before the peer had said what it accepts.
@@ -248,18 +311,30 @@ impl Outbound {
             stats.bytes_sent = stats.bytes_sent.saturating_add(size as u64);
             let seq = self.next_seq;
             self.next_seq = self.next_seq.saturating_add(1);
-            self.current = Some(Current { queued, seq, begun: false });
+            self.current = Some(Current {
+                queued,
+                seq,
+                begun: false,
+            });
             return;
         }
     }
 
     /// The current message's last fragment was made; its payload has been taken.
     fn completed(&mut self, stats: &mut Stats) {
-        let Some(Current { queued, seq, .. }) = self.current.take() else { return };
+        let Some(Current { queued, seq, .. }) = self.current.take() else {
+            return;
+        };
         stats.messages_sent = stats.messages_sent.saturating_add(1);
         let ack = queued.message.ack;
         if queued.id.is_some() || ack == AckLevel::Processed {
-            self.in_flight.push_back(InFlight { seq, id: queued.id, deadline: queued.deadline, ack, done: false });
+            self.in_flight.push_back(InFlight {
+                seq,
+                id: queued.id,
+                deadline: queued.deadline,
+                ack,
+                done: false,
+            });
             if ack == AckLevel::None {
                 self.sending.push_back((u64::MAX, seq));
             }
@@ -268,14 +343,29 @@ impl Outbound {
 
     /// What was made since the last call ends at this offset of the output.
     pub(super) fn mark_made(&mut self, made: u64) {
-        for (end, _) in self.sending.iter_mut().rev().take_while(|(end, _)| *end == u64::MAX) {
+        for (end, _) in self
+            .sending
+            .iter_mut()
+            .rev()
+            .take_while(|(end, _)| *end == u64::MAX)
+        {
             *end = made;
         }
     }
 
     /// So many bytes of the output have been written.
-    pub(super) fn on_written(&mut self, written: u64, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        while let Some((_, seq)) = self.sending.front().copied().filter(|(end, _)| *end <= written) {
+    pub(super) fn on_written(
+        &mut self,
+        written: u64,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) {
+        while let Some((_, seq)) = self
+            .sending
+            .front()
+            .copied()
+            .filter(|(end, _)| *end <= written)
+        {
             self.sending.pop_front();
             if let Some(entry) = find(&mut self.in_flight, seq) {
                 entry.done = true;
@@ -305,7 +395,9 @@ impl Outbound {
         if next < self.acked || next > self.whole() {
             return Err(Violation::Ack);
         }
-        let from = self.in_flight.partition_point(|entry| entry.seq < self.acked);
+        let from = self
+            .in_flight
+            .partition_point(|entry| entry.seq < self.acked);
         let to = self.in_flight.partition_point(|entry| entry.seq < next);
         for entry in self.in_flight.range_mut(from..to.max(from)) {
             if entry.ack == AckLevel::Received {
@@ -314,7 +406,9 @@ impl Outbound {
             }
         }
         let advanced = next > self.acked;
-        stats.acknowledged = stats.acknowledged.saturating_add(next.saturating_sub(self.acked));
+        stats.acknowledged = stats
+            .acknowledged
+            .saturating_add(next.saturating_sub(self.acked));
         self.acked = next;
         self.drop_done();
         Ok(advanced)
@@ -336,7 +430,10 @@ impl Outbound {
         let outcome = if code == 0 {
             Outcome::Processed
         } else {
-            Outcome::Rejected(Rejection { code, reason: String::from(reason) })
+            Outcome::Rejected(Rejection {
+                code,
+                reason: String::from(reason),
+            })
         };
         match outcome {
             Outcome::Processed => stats.processed = stats.processed.saturating_add(1),
@@ -361,12 +458,21 @@ impl Outbound {
 
     /// Withdraws a message; says whether that surely keeps it from being
     /// delivered.
-    pub(super) fn cancel(&mut self, id: MessageId, events: &mut VecDeque<Event>, stats: &mut Stats) -> bool {
+    pub(super) fn cancel(
+        &mut self,
+        id: MessageId,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) -> bool {
         if let Some(index) = self.queue.iter().position(|queued| queued.id == Some(id)) {
             self.drop_queued(index, events, stats);
             return true;
         }
-        if self.current.as_ref().is_some_and(|current| current.queued.id == Some(id)) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.queued.id == Some(id))
+        {
             self.abandon_current(events, stats);
             return true;
         }
@@ -387,21 +493,30 @@ impl Outbound {
     /// Ends the current message before its last fragment.
     fn abandon_current(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
         if let Some(current) = self.current.take() {
-            self.queue_bytes = self.queue_bytes.saturating_sub(current.queued.message.size());
+            self.queue_bytes = self
+                .queue_bytes
+                .saturating_sub(current.queued.message.size());
             if current.begun {
                 self.cancels.push_back(current.seq);
             } else {
                 // The peer has not heard of it: its number and credit are free.
                 self.next_seq = current.seq;
                 self.used_messages = self.used_messages.saturating_sub(1);
-                self.used_bytes = self.used_bytes.saturating_sub(current.queued.message.size() as u64);
+                self.used_bytes = self
+                    .used_bytes
+                    .saturating_sub(current.queued.message.size() as u64);
             }
             tell(current.queued.id, Outcome::NotSent, events, stats);
         }
     }
 
     /// Ends what has reached its deadline; returns the earliest that has not.
-    pub(super) fn expire(&mut self, now: Time, events: &mut VecDeque<Event>, stats: &mut Stats) -> Time {
+    pub(super) fn expire(
+        &mut self,
+        now: Time,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) -> Time {
         let mut next = Time::NEVER;
         let mut index = 0usize;
         while let Some(queued) = self.queue.get(index) {
@@ -438,7 +553,12 @@ impl Outbound {
 
     /// The connection has ended: every message gets its outcome. `delivered` is
     /// what the peer's CLOSE said.
-    pub(super) fn settle_all(&mut self, delivered: Option<u64>, events: &mut VecDeque<Event>, stats: &mut Stats) {
+    pub(super) fn settle_all(
+        &mut self,
+        delivered: Option<u64>,
+        events: &mut VecDeque<Event>,
+        stats: &mut Stats,
+    ) {
         self.drop_unsent(events, stats);
         for mut entry in core::mem::take(&mut self.in_flight) {
             let outcome = match (delivered, entry.ack) {

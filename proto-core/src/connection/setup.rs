@@ -9,7 +9,8 @@ use crate::{
     event::Opened,
     key::Key,
     wire::{
-        Frame, FrameHeader, FrameType, Hello, MAX_HANDSHAKE, MAX_HELLO, MIN_HANDSHAKE, Mode, Preface, Status,
+        Frame, FrameHeader, FrameType, Hello, MAX_HANDSHAKE, MAX_HELLO, MIN_HANDSHAKE, Mode,
+        Preface, Status,
     },
 };
 use alloc::vec::Vec;
@@ -33,7 +34,13 @@ impl Setup {
         rng.try_fill_bytes(&mut *ephemeral)
             .and_then(|()| rng.try_fill_bytes(&mut session))
             .map_err(|_| ConnectionError::Internal("the random generator failed"))?;
-        Ok(Setup { ephemeral, session, handshake: None, peer_preface: None, opened: None })
+        Ok(Setup {
+            ephemeral,
+            session,
+            handshake: None,
+            peer_preface: None,
+            opened: None,
+        })
     }
 }
 
@@ -48,7 +55,10 @@ fn internal(_: HandshakeError) -> ConnectionError {
 fn prefixed(message: &[u8]) -> impl Iterator<Item = u8> {
     // A Noise message made here is far below 64 KiB.
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    length.to_be_bytes().into_iter().chain(message.iter().copied())
+    length
+        .to_be_bytes()
+        .into_iter()
+        .chain(message.iter().copied())
 }
 
 impl Connection {
@@ -73,13 +83,16 @@ impl Connection {
         if self.role == Role::Responder {
             return Ok(());
         }
-        let Some(mut setup) = self.setup.take() else { return Ok(()) };
+        let Some(mut setup) = self.setup.take() else {
+            return Ok(());
+        };
         let preface = own_preface(&self.config);
         let hello = self.own_hello_body(setup.session);
         self.raw.extend_from_slice(&preface.encode());
         match self.config.keys.first() {
             Some(key) => {
-                let mut handshake = Handshake::new(true, key, &preface, &setup.ephemeral).map_err(internal)?;
+                let mut handshake =
+                    Handshake::new(true, key, &preface, &setup.ephemeral).map_err(internal)?;
                 let message = handshake.write(&hello).map_err(internal)?;
                 self.raw.extend(prefixed(&message));
                 setup.handshake = Some(handshake);
@@ -106,7 +119,9 @@ impl Connection {
                 }
                 match peer.status {
                     Status::Accepted => {}
-                    Status::Handshake => return Err(ConnectionError::Authentication(Sealed::Handshake)),
+                    Status::Handshake => {
+                        return Err(ConnectionError::Authentication(Sealed::Handshake));
+                    }
                     status => return Err(ConnectionError::Refused(status)),
                 }
             }
@@ -120,7 +135,8 @@ impl Connection {
                         Mismatch::Mode { .. } => Status::Mode,
                         _ => Status::Key,
                     };
-                    self.raw.extend_from_slice(&Preface { status, ..own }.encode());
+                    self.raw
+                        .extend_from_slice(&Preface { status, ..own }.encode());
                     return Err(ConnectionError::Mismatch(mismatch));
                 }
             }
@@ -153,9 +169,20 @@ impl Connection {
         if self.role == Role::Responder && result.is_err() {
             // Nothing else has been sent: the status can still tell.
             let own = own_preface(&self.config);
-            let key = self.setup.as_ref().and_then(|setup| setup.peer_preface).map_or(own.key, |peer| peer.key);
+            let key = self
+                .setup
+                .as_ref()
+                .and_then(|setup| setup.peer_preface)
+                .map_or(own.key, |peer| peer.key);
             self.raw.clear();
-            self.raw.extend_from_slice(&Preface { status: Status::Handshake, key, ..own }.encode());
+            self.raw.extend_from_slice(
+                &Preface {
+                    status: Status::Handshake,
+                    key,
+                    ..own
+                }
+                .encode(),
+            );
         }
         result
     }
@@ -172,7 +199,9 @@ impl Connection {
             return violation(Violation::HelloMissing);
         }
         let end = header.header_len.saturating_add(header.body_len);
-        let Some(body) = input.bytes().get(header.header_len..end) else { return Ok(false) };
+        let Some(body) = input.bytes().get(header.header_len..end) else {
+            return Ok(false);
+        };
         let hello = match Frame::decode(header.frame_type, body) {
             Ok(Frame::Hello(body)) => Hello::decode(body),
             Ok(Frame::Close { code, reason, .. }) => {
@@ -188,24 +217,40 @@ impl Connection {
         input.consume(end);
         if self.role == Role::Responder {
             let body = self.own_hello_body(hello.session);
-            self.raw.extend_from_slice(&own_preface(&self.config).encode());
+            self.raw
+                .extend_from_slice(&own_preface(&self.config).encode());
             Frame::Hello(&body).encode(&mut self.raw);
-        } else if self.setup.as_ref().is_some_and(|setup| setup.session != hello.session) {
+        } else if self
+            .setup
+            .as_ref()
+            .is_some_and(|setup| setup.session != hello.session)
+        {
             return violation(Violation::HelloSession);
         }
-        self.opened(Opened { peer: hello, handshake_hash: None });
+        self.opened(Opened {
+            peer: hello,
+            handshake_hash: None,
+        });
         Ok(true)
     }
 
     /// Sealed mode.
     fn take_noise(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
-        let Some(length) = Opener::declared(input.bytes()) else { return Ok(false) };
+        let Some(length) = Opener::declared(input.bytes()) else {
+            return Ok(false);
+        };
         if !(MIN_HANDSHAKE..=MAX_HANDSHAKE).contains(&length) {
-            return Err(ConnectionError::Violation(Violation::HandshakeLength { length }));
+            return Err(ConnectionError::Violation(Violation::HandshakeLength {
+                length,
+            }));
         }
         let end = length.saturating_add(Opener::HEADER);
-        let Some(message) = input.bytes().get(Opener::HEADER..end) else { return Ok(false) };
-        let Some(setup) = self.setup.take() else { return Ok(false) };
+        let Some(message) = input.bytes().get(Opener::HEADER..end) else {
+            return Ok(false);
+        };
+        let Some(setup) = self.setup.take() else {
+            return Ok(false);
+        };
         let opened = match self.role {
             Role::Initiator => self.finish_initiator(*setup, message)?,
             Role::Responder => self.answer_responder(*setup, message)?,
@@ -226,13 +271,25 @@ impl Connection {
         Ok(true)
     }
 
-    fn finish_initiator(&mut self, setup: Setup, message: &[u8]) -> Result<Opened, ConnectionError> {
-        let mut handshake = setup.handshake.ok_or(ConnectionError::Internal("no handshake under way"))?;
-        let payload = handshake.read(message).map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
+    fn finish_initiator(
+        &mut self,
+        setup: Setup,
+        message: &[u8],
+    ) -> Result<Opened, ConnectionError> {
+        let mut handshake = setup
+            .handshake
+            .ok_or(ConnectionError::Internal("no handshake under way"))?;
+        let payload = handshake
+            .read(message)
+            .map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
         let violation = ConnectionError::Violation;
-        let (echo, hello) =
-            payload.split_first_chunk::<{ Preface::LEN }>().ok_or(violation(Violation::PrefaceEcho))?;
-        if setup.peer_preface.is_none_or(|preface| preface.encode() != *echo) {
+        let (echo, hello) = payload
+            .split_first_chunk::<{ Preface::LEN }>()
+            .ok_or(violation(Violation::PrefaceEcho))?;
+        if setup
+            .peer_preface
+            .is_none_or(|preface| preface.encode() != *echo)
+        {
             return Err(violation(Violation::PrefaceEcho));
         }
         let hello = Hello::decode(hello).map_err(violation)?;
@@ -240,16 +297,34 @@ impl Connection {
             return Err(violation(Violation::HelloSession));
         }
         let handshake_hash = Some(self.split(handshake)?);
-        Ok(Opened { peer: hello, handshake_hash })
+        Ok(Opened {
+            peer: hello,
+            handshake_hash,
+        })
     }
 
-    fn answer_responder(&mut self, mut setup: Setup, message: &[u8]) -> Result<Opened, ConnectionError> {
-        let peer = setup.peer_preface.ok_or(ConnectionError::Internal("no preface"))?;
-        let key = self.key_named_by(&peer).ok_or(ConnectionError::Internal("no key"))?;
-        let mut handshake = Handshake::new(false, key, &peer, &setup.ephemeral).map_err(internal)?;
-        let payload = handshake.read(message).map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
+    fn answer_responder(
+        &mut self,
+        mut setup: Setup,
+        message: &[u8],
+    ) -> Result<Opened, ConnectionError> {
+        let peer = setup
+            .peer_preface
+            .ok_or(ConnectionError::Internal("no preface"))?;
+        let key = self
+            .key_named_by(&peer)
+            .ok_or(ConnectionError::Internal("no key"))?;
+        let mut handshake =
+            Handshake::new(false, key, &peer, &setup.ephemeral).map_err(internal)?;
+        let payload = handshake
+            .read(message)
+            .map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
         let hello = Hello::decode(&payload).map_err(ConnectionError::Violation)?;
-        let preface = Preface { key: peer.key, ..own_preface(&self.config) }.encode();
+        let preface = Preface {
+            key: peer.key,
+            ..own_preface(&self.config)
+        }
+        .encode();
         let mut answer = Vec::from(preface);
         self.own_hello(hello.session).encode(&mut answer);
         let answer = handshake.write(&answer).map_err(internal)?;
@@ -258,7 +333,10 @@ impl Connection {
         let handshake_hash = Some(self.split(handshake)?);
         setup.handshake = None;
         self.setup = Some(alloc::boxed::Box::new(setup));
-        Ok(Opened { peer: hello, handshake_hash })
+        Ok(Opened {
+            peer: hello,
+            handshake_hash,
+        })
     }
 
     /// Keys for both directions; returns the handshake hash.
@@ -287,7 +365,13 @@ impl Connection {
     pub fn refuse(&mut self, status: Status) {
         if self.role == Role::Responder && matches!(self.phase, Phase::Preface | Phase::Handshake) {
             self.raw.clear();
-            self.raw.extend_from_slice(&Preface { status, ..own_preface(&self.config) }.encode());
+            self.raw.extend_from_slice(
+                &Preface {
+                    status,
+                    ..own_preface(&self.config)
+                }
+                .encode(),
+            );
             self.end_with(ConnectionError::Refused(status), None);
         } else {
             self.close(self.now, Close::new(Close::GOING_AWAY, "refused"));

@@ -52,12 +52,15 @@ impl Connection {
     }
 
     fn finish_due(&self) -> bool {
-        self.phase == Phase::Open && self.outbound.finish == Finish::Wanted && self.outbound.is_drained()
+        self.phase == Phase::Open
+            && self.outbound.finish == Finish::Wanted
+            && self.outbound.is_drained()
     }
 
     /// Fills `output`; returns whether it holds anything.
     pub(super) fn fill(&mut self, output: &mut SendBuf) -> bool {
-        self.outbound.on_written(output.written(), &mut self.events, &mut self.stats);
+        self.outbound
+            .on_written(output.written(), &mut self.events, &mut self.stats);
         if !self.raw.is_empty() {
             let raw = core::mem::take(&mut self.raw);
             output.with_tail(|tail| tail.extend_from_slice(&raw));
@@ -66,14 +69,19 @@ impl Connection {
         let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
         while self.output_due() && output.remaining() < enough {
             let made = output.made();
-            if sealed { self.fill_record(output) } else { self.fill_plain(output) }
+            if sealed {
+                self.fill_record(output)
+            } else {
+                self.fill_plain(output)
+            }
             if output.made() == made {
                 break;
             }
             self.check_finished();
         }
         self.outbound.mark_made(output.made());
-        output.remaining() > 0
+        self.unwritten = output.remaining() > 0;
+        self.unwritten
     }
 
     fn fill_plain(&mut self, output: &mut SendBuf) {
@@ -81,7 +89,12 @@ impl Connection {
         output.with_tail(|tail| self.write_controls(tail, usize::MAX));
         while self.data_due() && output.remaining() < ENOUGH_PLAIN {
             let fragment = output.with_tail(|tail| {
-                self.outbound.next_fragment(MAX_FRAME_PLAIN, tail, &mut self.events, &mut self.stats)
+                self.outbound.next_fragment(
+                    MAX_FRAME_PLAIN,
+                    tail,
+                    &mut self.events,
+                    &mut self.stats,
+                )
             });
             match fragment {
                 Some(payload) if payload.len() >= ZERO_COPY => output.push(payload),
@@ -93,7 +106,9 @@ impl Connection {
     }
 
     fn fill_record(&mut self, output: &mut SendBuf) {
-        let Some(mut sealer) = self.sealer.take() else { return };
+        let Some(mut sealer) = self.sealer.take() else {
+            return;
+        };
         if sealer.is_used_up() && self.end.is_none() {
             self.fail(ConnectionError::KeysUsedUp);
         }
@@ -109,7 +124,10 @@ impl Connection {
         });
         self.sealer = Some(sealer);
         if sealed.is_none() {
-            self.end_with(ConnectionError::Internal("a record could not be sealed"), None);
+            self.end_with(
+                ConnectionError::Internal("a record could not be sealed"),
+                None,
+            );
             self.farewell = Farewell::None;
         }
     }
@@ -118,7 +136,10 @@ impl Connection {
         self.write_controls(tail, body.saturating_add(RECORD));
         while self.data_due() {
             let room = RECORD.saturating_sub(tail.len().saturating_sub(body));
-            let Some(payload) = self.outbound.next_fragment(room, tail, &mut self.events, &mut self.stats) else {
+            let Some(payload) =
+                self.outbound
+                    .next_fragment(room, tail, &mut self.events, &mut self.stats)
+            else {
                 break;
             };
             if payload.len() >= ZERO_COPY {
@@ -142,8 +163,15 @@ impl Connection {
         }
         let fits = |tail: &BytesMut| tail.len().saturating_add(CONTROL) <= limit;
         while fits(tail) {
-            let Some(verdict) = self.inbound.verdicts.pop_front() else { break };
-            Frame::Result { seq: verdict.seq, code: verdict.code, reason: &verdict.reason }.encode(tail);
+            let Some(verdict) = self.inbound.verdicts.pop_front() else {
+                break;
+            };
+            Frame::Result {
+                seq: verdict.seq,
+                code: verdict.code,
+                reason: &verdict.reason,
+            }
+            .encode(tail);
         }
         if !fits(tail) {
             return;
@@ -152,13 +180,23 @@ impl Connection {
             self.inbound.verdicts = alloc::collections::VecDeque::new();
         }
         // It costs nothing to go along with something else.
-        if self.inbound.ack_is_due(self.input_idle) || (self.inbound.has_unacked() && self.something_else_due(tail)) {
-            Frame::Ack { next: self.inbound.next(), settled: self.outbound.settled() }.encode(tail);
+        if self.inbound.ack_is_due(self.input_idle)
+            || (self.inbound.has_unacked() && self.something_else_due(tail))
+        {
+            Frame::Ack {
+                next: self.inbound.next(),
+                settled: self.outbound.settled(),
+            }
+            .encode(tail);
             self.inbound.acked();
             self.timers.clear(Timer::Ack);
         }
         if let Some(credit) = self.inbound.credit_due(&self.config) {
-            Frame::Credit { bytes: credit.0, messages: credit.1 }.encode(tail);
+            Frame::Credit {
+                bytes: credit.0,
+                messages: credit.1,
+            }
+            .encode(tail);
             self.inbound.grant(credit);
         }
         if let Some(data) = self.pong.take() {
@@ -169,7 +207,9 @@ impl Connection {
             ping.sent = Some(self.now);
         }
         while fits(tail) {
-            let Some(seq) = self.outbound.cancels.pop_front() else { break };
+            let Some(seq) = self.outbound.cancels.pop_front() else {
+                break;
+            };
             Frame::Cancel { seq }.encode(tail);
         }
     }
@@ -181,12 +221,20 @@ impl Connection {
     /// FINISH and CLOSE, behind everything else.
     fn write_ending(&mut self, tail: &mut BytesMut) {
         if self.finish_due() {
-            Frame::Finish { end: self.outbound.end() }.encode(tail);
+            Frame::Finish {
+                end: self.outbound.end(),
+            }
+            .encode(tail);
             self.outbound.finish = Finish::Sent;
         }
         if let Farewell::Due(close) = &self.farewell {
             let delivered = self.inbound.delivered();
-            Frame::Close { code: close.code, delivered, reason: &close.reason }.encode(tail);
+            Frame::Close {
+                code: close.code,
+                delivered,
+                reason: &close.reason,
+            }
+            .encode(tail);
             self.farewell = Farewell::Sent(close.clone());
         }
     }

@@ -53,7 +53,10 @@ struct Cipher(ChaCha20Poly1305);
 
 impl RecordCipher for Cipher {
     fn seal(&self, nonce: &[u8; 12], associated: &[u8], data: &mut [u8]) -> Option<[u8; 16]> {
-        let tag = self.0.encrypt_in_place_detached(nonce.into(), associated, data).ok()?;
+        let tag = self
+            .0
+            .encrypt_in_place_detached(nonce.into(), associated, data)
+            .ok()?;
         Some(tag.into())
     }
 

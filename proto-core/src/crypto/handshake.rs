@@ -49,14 +49,21 @@ impl Handshake {
             .psk(0, key.bytes())
             .and_then(|builder| builder.prologue(&prologue))
             .map_err(|_| HandshakeError::Internal)?;
-        let state = if initiator { builder.build_initiator() } else { builder.build_responder() };
+        let state = if initiator {
+            builder.build_initiator()
+        } else {
+            builder.build_responder()
+        };
         state.map(Handshake).map_err(|_| HandshakeError::Internal)
     }
 
     /// The next Noise message, with `payload` in it.
     pub(crate) fn write(&mut self, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
         let mut message = vec![0; payload.len().saturating_add(MIN_HANDSHAKE)];
-        let length = self.0.write_message(payload, &mut message).map_err(|_| HandshakeError::Internal)?;
+        let length = self
+            .0
+            .write_message(payload, &mut message)
+            .map_err(|_| HandshakeError::Internal)?;
         message.truncate(length);
         Ok(message)
     }
@@ -64,7 +71,10 @@ impl Handshake {
     /// Opens the peer's Noise message; returns its payload.
     pub(crate) fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
         let mut payload = vec![0; MAX_HANDSHAKE];
-        let length = self.0.read_message(message, &mut payload).map_err(|_| HandshakeError::Open)?;
+        let length = self
+            .0
+            .read_message(message, &mut payload)
+            .map_err(|_| HandshakeError::Open)?;
         payload.truncate(length);
         Ok(payload)
     }
@@ -74,9 +84,17 @@ impl Handshake {
         if !self.0.is_handshake_finished() {
             return Err(HandshakeError::Internal);
         }
-        let hash = self.0.get_handshake_hash().try_into().map_err(|_| HandshakeError::Internal)?;
+        let hash = self
+            .0
+            .get_handshake_hash()
+            .try_into()
+            .map_err(|_| HandshakeError::Internal)?;
         let (mut initiator, mut responder) = self.0.dangerously_get_raw_split();
-        let split = Split { initiator: Zeroizing::new(initiator), responder: Zeroizing::new(responder), hash };
+        let split = Split {
+            initiator: Zeroizing::new(initiator),
+            responder: Zeroizing::new(responder),
+            hash,
+        };
         initiator.zeroize();
         responder.zeroize();
         Ok(split)

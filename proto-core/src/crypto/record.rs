@@ -22,7 +22,10 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     pub(crate) fn new(provider: &dyn CipherProvider, key: &[u8; 32]) -> Sealer {
-        Sealer { cipher: provider.cipher(key), counter: 0 }
+        Sealer {
+            cipher: provider.cipher(key),
+            counter: 0,
+        }
     }
 
     /// Whether one record is left, for CLOSE.
@@ -43,7 +46,9 @@ impl Sealer {
     pub(crate) fn end(&mut self, start: usize, out: &mut BytesMut) -> Option<()> {
         let record = out.get_mut(start..)?;
         let (header, data) = record.split_first_chunk_mut::<2>()?;
-        let length = u16::try_from(data.len()).ok().filter(|length| *length > 0)?;
+        let length = u16::try_from(data.len())
+            .ok()
+            .filter(|length| *length > 0)?;
         if self.counter >= MAX_RECORDS {
             return None;
         }
@@ -66,13 +71,18 @@ impl Opener {
     pub(crate) const HEADER: usize = 2;
 
     pub(crate) fn new(provider: &dyn CipherProvider, key: &[u8; 32]) -> Opener {
-        Opener { cipher: provider.cipher(key), counter: 0 }
+        Opener {
+            cipher: provider.cipher(key),
+            counter: 0,
+        }
     }
 
     /// The length that the record at the front of `input` declares for its
     /// plaintext, once it is there.
     pub(crate) fn declared(input: &[u8]) -> Option<usize> {
-        input.first_chunk::<2>().map(|bytes| usize::from(u16::from_be_bytes(*bytes)))
+        input
+            .first_chunk::<2>()
+            .map(|bytes| usize::from(u16::from_be_bytes(*bytes)))
     }
 
     /// Opens in place the record at the front of `input`, which has it whole:
@@ -82,7 +92,9 @@ impl Opener {
             return Err(OpenError);
         }
         let (header, rest) = input.split_first_chunk_mut::<2>().ok_or(OpenError)?;
-        let data = rest.get_mut(..length.saturating_add(TAG)).ok_or(OpenError)?;
+        let data = rest
+            .get_mut(..length.saturating_add(TAG))
+            .ok_or(OpenError)?;
         self.cipher.open(&nonce(self.counter), header, data)?;
         self.counter = self.counter.saturating_add(1);
         Ok(())

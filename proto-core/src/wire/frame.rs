@@ -58,9 +58,10 @@ impl FrameType {
         Some(match byte {
             0 => FrameType::Pad,
             1 => FrameType::Hello,
-            _ if byte & !(FIRST | FIN) == 2 => {
-                FrameType::Data { first: byte & FIRST != 0, fin: byte & FIN != 0 }
-            }
+            _ if byte & !(FIRST | FIN) == 2 => FrameType::Data {
+                first: byte & FIRST != 0,
+                fin: byte & FIN != 0,
+            },
             3 => FrameType::Ack,
             4 => FrameType::Result,
             5 => FrameType::Credit,
@@ -93,15 +94,26 @@ impl FrameHeader {
     /// (header and body) above `max_frame` bytes.
     pub fn decode(bytes: &[u8], max_frame: usize) -> Result<Option<FrameHeader>, Violation> {
         let mut reader = Reader::new(bytes);
-        let Some(byte) = reader.u8() else { return Ok(None) };
+        let Some(byte) = reader.u8() else {
+            return Ok(None);
+        };
         let frame_type = FrameType::from_byte(byte).ok_or(Violation::UnknownFrame { byte })?;
-        let Some(length) = reader.varint() else { return Ok(None) };
+        let Some(length) = reader.varint() else {
+            return Ok(None);
+        };
         let header_len = bytes.len().saturating_sub(reader.rest().len());
         let body_len = usize::try_from(length).unwrap_or(usize::MAX);
         if body_len.saturating_add(header_len) > max_frame {
-            return Err(Violation::FrameTooLong { length, max: max_frame });
+            return Err(Violation::FrameTooLong {
+                length,
+                max: max_frame,
+            });
         }
-        Ok(Some(FrameHeader { frame_type, header_len, body_len }))
+        Ok(Some(FrameHeader {
+            frame_type,
+            header_len,
+            body_len,
+        }))
     }
 
     /// Appends a header.
@@ -118,14 +130,32 @@ impl FrameHeader {
 pub enum Frame<'a> {
     Pad,
     Hello(&'a [u8]),
-    Ack { next: u64, settled: u64 },
-    Result { seq: u64, code: u64, reason: &'a str },
-    Credit { bytes: u64, messages: u64 },
+    Ack {
+        next: u64,
+        settled: u64,
+    },
+    Result {
+        seq: u64,
+        code: u64,
+        reason: &'a str,
+    },
+    Credit {
+        bytes: u64,
+        messages: u64,
+    },
     Ping([u8; 8]),
     Pong([u8; 8]),
-    Cancel { seq: u64 },
-    Close { code: u64, delivered: u64, reason: &'a str },
-    Finish { end: u64 },
+    Cancel {
+        seq: u64,
+    },
+    Close {
+        code: u64,
+        delivered: u64,
+        reason: &'a str,
+    },
+    Finish {
+        end: u64,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -136,7 +166,8 @@ impl<'a> Frame<'a> {
     /// says.
     pub fn decode(frame_type: FrameType, body: &'a [u8]) -> Result<Frame<'a>, Violation> {
         let mut reader = Reader::new(body);
-        let frame = Self::fields(frame_type, &mut reader).ok_or(Violation::FrameMalformed { frame_type })?;
+        let frame = Self::fields(frame_type, &mut reader)
+            .ok_or(Violation::FrameMalformed { frame_type })?;
         let takes_rest = match frame {
             Frame::Result { reason, .. } | Frame::Close { reason, .. } => {
                 if reason.len() > MAX_REASON {
@@ -158,18 +189,32 @@ impl<'a> Frame<'a> {
         Some(match frame_type {
             FrameType::Pad => Frame::Pad,
             FrameType::Hello => Frame::Hello(reader.rest()),
-            FrameType::Ack => Frame::Ack { next: reader.varint()?, settled: reader.varint()? },
-            FrameType::Result => {
-                Frame::Result { seq: reader.varint()?, code: reader.varint()?, reason: text(reader)? }
-            }
-            FrameType::Credit => Frame::Credit { bytes: reader.varint()?, messages: reader.varint()? },
+            FrameType::Ack => Frame::Ack {
+                next: reader.varint()?,
+                settled: reader.varint()?,
+            },
+            FrameType::Result => Frame::Result {
+                seq: reader.varint()?,
+                code: reader.varint()?,
+                reason: text(reader)?,
+            },
+            FrameType::Credit => Frame::Credit {
+                bytes: reader.varint()?,
+                messages: reader.varint()?,
+            },
             FrameType::Ping => Frame::Ping(reader.array()?),
             FrameType::Pong => Frame::Pong(reader.array()?),
-            FrameType::Cancel => Frame::Cancel { seq: reader.varint()? },
-            FrameType::Close => {
-                Frame::Close { code: reader.varint()?, delivered: reader.varint()?, reason: text(reader)? }
-            }
-            FrameType::Finish => Frame::Finish { end: reader.varint()? },
+            FrameType::Cancel => Frame::Cancel {
+                seq: reader.varint()?,
+            },
+            FrameType::Close => Frame::Close {
+                code: reader.varint()?,
+                delivered: reader.varint()?,
+                reason: text(reader)?,
+            },
+            FrameType::Finish => Frame::Finish {
+                end: reader.varint()?,
+            },
             FrameType::Data { .. } => return None,
         })
     }
@@ -186,7 +231,11 @@ impl<'a> Frame<'a> {
             Frame::Ack { next, settled } => two(FrameType::Ack, next, settled, "", out),
             Frame::Result { seq, code, reason } => two(FrameType::Result, seq, code, reason, out),
             Frame::Credit { bytes, messages } => two(FrameType::Credit, bytes, messages, "", out),
-            Frame::Close { code, delivered, reason } => two(FrameType::Close, code, delivered, reason, out),
+            Frame::Close {
+                code,
+                delivered,
+                reason,
+            } => two(FrameType::Close, code, delivered, reason, out),
             Frame::Ping(bytes) => {
                 FrameHeader::encode(FrameType::Ping, 8, out);
                 out.put_slice(&bytes);
@@ -209,7 +258,9 @@ impl<'a> Frame<'a> {
 
 /// A frame of two numbers and a text.
 fn two(frame_type: FrameType, a: u64, b: u64, text: &str, out: &mut impl BufMut) {
-    let body = varint::encoded_len(a).saturating_add(varint::encoded_len(b)).saturating_add(text.len());
+    let body = varint::encoded_len(a)
+        .saturating_add(varint::encoded_len(b))
+        .saturating_add(text.len());
     FrameHeader::encode(frame_type, body, out);
     varint::encode(a, out);
     varint::encode(b, out);
@@ -254,9 +305,15 @@ impl<'a> DataHead<'a> {
             return None;
         }
         let total = if fin { None } else { Some(reader.varint()?) };
-        let correlation = if kind.has_correlation() { Some(reader.varint()?) } else { None };
+        let correlation = if kind.has_correlation() {
+            Some(reader.varint()?)
+        } else {
+            None
+        };
         let topic = if kind.has_topic() {
-            let length = reader.varint().filter(|n| (1..=MAX_TOPIC as u64).contains(n))?;
+            let length = reader
+                .varint()
+                .filter(|n| (1..=MAX_TOPIC as u64).contains(n))?;
             Some(core::str::from_utf8(reader.bytes(length)?).ok()?)
         } else {
             None
@@ -270,7 +327,14 @@ impl<'a> DataHead<'a> {
                 items.bytes(length)?;
             }
         }
-        Some(DataHead { seq, kind, ack, total, correlation, topic })
+        Some(DataHead {
+            seq,
+            kind,
+            ack,
+            total,
+            correlation,
+            topic,
+        })
     }
 
     /// Appends the head, without header and payload.
@@ -290,8 +354,17 @@ impl<'a> DataHead<'a> {
 
     /// How many bytes [`encode`](Self::encode) writes.
     pub fn encoded_len(&self) -> usize {
-        let numbers = [self.total, self.correlation].into_iter().flatten().map(varint::encoded_len).sum();
-        let topic = self.topic.map_or(0, |topic| varint::encoded_len(topic.len() as u64).saturating_add(topic.len()));
-        varint::encoded_len(self.seq).saturating_add(1).saturating_add(numbers).saturating_add(topic)
+        let numbers = [self.total, self.correlation]
+            .into_iter()
+            .flatten()
+            .map(varint::encoded_len)
+            .sum();
+        let topic = self.topic.map_or(0, |topic| {
+            varint::encoded_len(topic.len() as u64).saturating_add(topic.len())
+        });
+        varint::encoded_len(self.seq)
+            .saturating_add(1)
+            .saturating_add(numbers)
+            .saturating_add(topic)
     }
 }

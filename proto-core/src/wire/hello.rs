@@ -70,7 +70,10 @@ impl Hello {
             let id = reader.varint().ok_or(short.clone())?;
             let length = reader.varint().ok_or(short.clone())?;
             let value = reader.bytes(length).ok_or(short.clone())?;
-            let Some(bit) = u32::try_from(id).ok().filter(|id| *id < 8).and_then(|id| 1u8.checked_shl(id))
+            let Some(bit) = u32::try_from(id)
+                .ok()
+                .filter(|id| *id < 8)
+                .and_then(|id| 1u8.checked_shl(id))
             else {
                 continue;
             };
@@ -83,7 +86,10 @@ impl Hello {
                 continue;
             }
             let mut value = Reader::new(value);
-            let number = value.varint().filter(|_| value.is_empty()).ok_or(short.clone())?;
+            let number = value
+                .varint()
+                .filter(|_| value.is_empty())
+                .ok_or(short.clone())?;
             match id {
                 0 => hello.minor = number,
                 1 => hello.max_message = number,

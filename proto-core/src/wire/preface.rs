@@ -128,7 +128,12 @@ impl Preface {
     pub const MAGIC: [u8; 4] = [0xf5, 0x49, 0x50, 0x43];
 
     pub(crate) const fn new(mode: Mode, key: KeyId) -> Preface {
-        Preface { version: VERSION, mode, status: Status::Accepted, key }
+        Preface {
+            version: VERSION,
+            mode,
+            status: Status::Accepted,
+            key,
+        }
     }
 
     /// The 16 bytes.
@@ -136,7 +141,24 @@ impl Preface {
         let [a, b, c, d] = Self::MAGIC;
         let [k0, k1, k2, k3, k4, k5, k6, k7] = self.key.0;
         let (mode, status) = (self.mode.to_byte(), self.status.to_byte());
-        [a, b, c, d, self.version, mode, status, 0, k0, k1, k2, k3, k4, k5, k6, k7]
+        [
+            a,
+            b,
+            c,
+            d,
+            self.version,
+            mode,
+            status,
+            0,
+            k0,
+            k1,
+            k2,
+            k3,
+            k4,
+            k5,
+            k6,
+            k7,
+        ]
     }
 
     /// Reads a preface from the front of `bytes`; `Ok(None)` if more are needed.
@@ -145,7 +167,11 @@ impl Preface {
     /// The bytes that came, at most eight, if they do not begin with the magic;
     /// told at the first byte that differs.
     pub fn decode(bytes: &[u8]) -> Result<Option<Preface>, [u8; 8]> {
-        if bytes.iter().zip(Self::MAGIC).any(|(found, wanted)| *found != wanted) {
+        if bytes
+            .iter()
+            .zip(Self::MAGIC)
+            .any(|(found, wanted)| *found != wanted)
+        {
             let mut found = [0; 8];
             for (to, from) in found.iter_mut().zip(bytes) {
                 *to = *from;

@@ -1,0 +1,484 @@
+//! One connection: the API.
+
+use crate::{
+    Delivery, Error, Incoming, Permit, SendError,
+    background::Background,
+    clock,
+    shared::{Shared, Transport},
+    transport,
+};
+use sealpipe_core::{
+    Close, Config, Connection as Core, ConnectionError, Message, Opened, Role, SendErrorReason,
+    Stats,
+    session::{Interest, Place, Session, Waiters},
+};
+use sealpipe_endpoint::{Access, Endpoint, Peer};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Ends the connection when the program has let go of all its handles.
+pub(crate) struct Owner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) opened: OnceLock<Opened>,
+    pub(crate) peer: Arc<OnceLock<Peer>>,
+    pub(crate) config: Arc<Config>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let now = clock::now();
+        self.shared.with(|session, waiters| {
+            session.with(waiters, |core| core.abandon(now));
+            waiters.wake_background();
+        });
+        self.shared.drive_write(now);
+    }
+}
+
+/// A future that leaves its place when it is dropped.
+pub(crate) struct Waiting<'a> {
+    shared: &'a Shared,
+    place: Place,
+    /// Polled, and not done.
+    waits: bool,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Waiting<'a> {
+        Waiting {
+            shared,
+            place: Place::default(),
+            waits: false,
+        }
+    }
+
+    pub(crate) fn poll<T>(
+        &mut self,
+        context: &Context<'_>,
+        interest: Interest,
+        write_first: bool,
+        ready: impl FnMut(&mut Session, &mut Waiters) -> Option<T>,
+    ) -> Poll<T> {
+        let poll = self
+            .shared
+            .poll_wait(context, &mut self.place, interest, write_first, ready);
+        self.waits = poll.is_pending();
+        poll
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            self.shared.leave(&mut self.place);
+        }
+    }
+}
+
+/// A connection to one peer. Cheap to share by reference: every method takes
+/// `&self`, and any number of tasks may call them at once. [`split`](Self::split)
+/// gives owned halves.
+///
+/// Every future of it may be dropped at any point: no message is lost, cut or
+/// doubled by that.
+///
+/// # Dropping
+///
+/// When the last handle is dropped, what is queued still goes out in the
+/// background, then the peer is told that this side goes away; all of that for
+/// at most [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and
+/// only while the runtime runs. [`finish`](Self::finish) to be sure.
+pub struct Connection {
+    pub(crate) owner: Arc<Owner>,
+    /// Of the `Stream` and `Sink` sides.
+    pub(crate) recv_place: Place,
+    pub(crate) send_place: Place,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects to the server at `endpoint`, which must run and be the same
+    /// user's. [`ConnectOptions`](crate::ConnectOptions) can wait for it, or allow
+    /// other users.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no server, it is another user's, or the handshake
+    /// fails: another key, plain against sealed, another version.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        crate::ConnectOptions::new(config).connect(endpoint).await
+    }
+
+    /// A connection over any stream of bytes: a socket pair, a child's standard
+    /// streams (by [`tokio::io::join`]), TLS. Who is at the other end is up to the
+    /// caller; [`peer`](Self::peer) does not know.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the handshake fails.
+    pub async fn from_io(
+        io: impl AsyncRead + AsyncWrite + Send + 'static,
+        role: Role,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        Connection::establish(transport::any(io), role, config.into(), Arc::default()).await
+    }
+
+    /// A connection over a Unix socket that was opened elsewhere, whose other end
+    /// must satisfy `access`. From std's: [`tokio::net::UnixStream::from_std`].
+    ///
+    /// # Errors
+    /// As [`from_io`](Self::from_io), and [`Error::Endpoint`] if the peer is
+    /// another user's.
+    #[cfg(unix)]
+    pub async fn from_unix_stream(
+        stream: tokio::net::UnixStream,
+        role: Role,
+        access: &Access,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        sealpipe_endpoint::prepare(&stream)?;
+        let peer = sealpipe_endpoint::peer_of(&stream)?;
+        access.check(&peer)?;
+        Connection::establish(
+            transport::unix(stream),
+            role,
+            config.into(),
+            Arc::new(peer.into()),
+        )
+        .await
+    }
+
+    /// A connection over a Unix socket of std's, whose other end must satisfy
+    /// `access`.
+    ///
+    /// # Errors
+    /// As [`from_unix_stream`](Self::from_unix_stream), and [`Error::Io`] if the
+    /// runtime cannot take the socket.
+    #[cfg(unix)]
+    pub async fn from_std(
+        stream: std::os::unix::net::UnixStream,
+        role: Role,
+        access: &Access,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        stream
+            .set_nonblocking(true)
+            .map_err(Error::io("making the socket non-blocking"))?;
+        let stream = tokio::net::UnixStream::from_std(stream)
+            .map_err(Error::io("registering the socket with tokio"))?;
+        Connection::from_unix_stream(stream, role, access, config).await
+    }
+
+    /// Two ends of one connection in memory, for tests.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if `config` does not get along with itself, which
+    /// does not happen.
+    pub async fn pair(config: impl Into<Arc<Config>>) -> Result<(Connection, Connection), Error> {
+        let config = config.into();
+        let (a, b) = tokio::io::duplex(64 << 10);
+        let mut b = Box::pin(Connection::from_io(b, Role::Responder, config.clone()));
+        let mut a = Box::pin(Connection::from_io(a, Role::Initiator, config));
+        let (mut first, mut second) = (None, None);
+        poll_fn(|context| {
+            if first.is_none()
+                && let Poll::Ready(result) = a.as_mut().poll(context)
+            {
+                first = Some(result?);
+            }
+            if second.is_none()
+                && let Poll::Ready(result) = b.as_mut().poll(context)
+            {
+                second = Some(result?);
+            }
+            match (first.take(), second.take()) {
+                (Some(a), Some(b)) => Poll::Ready(Ok((a, b))),
+                waiting => {
+                    (first, second) = waiting;
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Runs the handshake. Dropping the future closes the stream.
+    pub(crate) async fn establish(
+        transport: Transport,
+        role: Role,
+        config: Arc<Config>,
+        peer: Arc<OnceLock<Peer>>,
+    ) -> Result<Connection, Error> {
+        let core = Core::new(config.clone(), role, &mut getrandom::SysRng, clock::now())?;
+        let shared = Arc::new(Shared::new(core, transport));
+        tokio::spawn(Background::new(shared.clone()));
+        let owner = Arc::new(Owner {
+            shared,
+            opened: OnceLock::new(),
+            peer,
+            config,
+        });
+        let mut waiting = Waiting::new(&owner.shared);
+        let opened = poll_fn(|context| {
+            waiting.poll(
+                context,
+                Interest::Progress,
+                true,
+                |session, _| match session.connection().end() {
+                    Some(end) => Some(Err(end.clone())),
+                    // The initiator's first record must have gone out, too.
+                    None if session.wants_transmit() => None,
+                    None => session.opened().cloned().map(Ok),
+                },
+            )
+        })
+        .await;
+        drop(waiting);
+        let opened =
+            opened.inspect_err(|error| tracing::debug!(%error, ?role, "handshake failed"))?;
+        tracing::debug!(
+            ?role,
+            sealed = opened.handshake_hash.is_some(),
+            "connection open"
+        );
+        let _ = owner.opened.set(opened);
+        Ok(Connection {
+            owner,
+            recv_place: Place::default(),
+            send_place: Place::default(),
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.owner.shared
+    }
+
+    // --- Sending -------------------------------------------------------------------
+
+    /// Sends a message and waits for what it asks for: level *none*, that the
+    /// system has it; *received*, that it is in the peer's queue; *processed*,
+    /// the verdict of the peer's program. While the queue is full, waits for room.
+    ///
+    /// Ends after [`send_timeout`](sealpipe_core::ConfigBuilder::send_timeout)
+    /// (30 s unless set), or the message's own deadline, with
+    /// [`SendError::NotSent`] or [`SendError::Unknown`]. Dropped while it waits for
+    /// room, the future takes its message with it; dropped later, the message goes
+    /// on.
+    ///
+    /// # Errors
+    /// [`SendError`], which says what became of the message.
+    pub async fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> Result<sealpipe_core::Outcome, SendError> {
+        crate::sending::send(&self.owner, message.into()).await
+    }
+
+    /// Queues a message without waiting, and flushes what the system takes.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if there is no room, it is
+    /// too large, or the connection has ended.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        crate::sending::try_send(&self.owner, message.into())
+    }
+
+    /// Waits for room for one message, and keeps it: [`Permit::send`] does not
+    /// wait, so a message is only made when it can go.
+    ///
+    /// # Errors
+    /// [`Error`] if the connection has ended or was finished.
+    pub async fn reserve(&self) -> Result<Permit, Error> {
+        crate::sending::reserve(&self.owner).await
+    }
+
+    // --- Receiving -------------------------------------------------------------------
+
+    /// The next message, in the order in which the peer sent them; `None` when
+    /// the peer has finished, or either side has closed, and nothing is wrong.
+    /// Waits for as long as it takes; a peer that hangs is found out by
+    /// [`keepalive`](sealpipe_core::ConfigBuilder::keepalive).
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the connection ended in another way; what had come
+    /// before has then been received.
+    pub async fn recv(&self) -> Result<Option<Incoming>, Error> {
+        let mut waiting = Waiting::new(self.shared());
+        let received = poll_fn(|context| {
+            waiting.poll(context, Interest::Message, false, |session, _| {
+                session.poll_recv()
+            })
+        })
+        .await?;
+        Ok(received.map(|message| Incoming::new(message, &self.owner.shared)))
+    }
+
+    // --- Ending ------------------------------------------------------------------------
+
+    /// Sends no more messages, and waits until all that were sent have arrived
+    /// and have their outcome, and the peer has finished or gone too. Messages of
+    /// the peer's can still be received meanwhile, by another task.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] after `send_timeout`, whereupon the connection is
+    /// closed; [`Error::Connection`] if it ended before everything had arrived.
+    pub async fn finish(&self) -> Result<(), Error> {
+        finish(&self.owner).await
+    }
+
+    /// Ends both directions now. What is queued is not sent; what was received
+    /// and not taken is dropped, and its sender learns that. Returns when the peer
+    /// has answered, or after `close_timeout`.
+    pub async fn close(&self, why: Close) {
+        close(&self.owner, why).await;
+    }
+
+    // --- Asking ------------------------------------------------------------------------
+
+    /// Measures a round trip to the peer's protocol, which answers even if its
+    /// program is busy elsewhere.
+    ///
+    /// # Errors
+    /// [`Error`] if the connection has ended, or no answer comes in time.
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        ping(&self.owner).await
+    }
+
+    /// Whether the connection stands. Its loss is noticed within milliseconds.
+    pub fn is_connected(&self) -> bool {
+        self.shared()
+            .with(|session, _| session.connection().is_open())
+    }
+
+    /// Why the connection has ended, once it has.
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.shared()
+            .with(|session, _| session.connection().end().cloned())
+    }
+
+    /// Who is at the other end; `None` over a stream that was handed in.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.owner.peer.get()
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        self.shared()
+            .with(|session, _| session.connection().stats())
+    }
+
+    /// Sealed mode: a hash that is the same on both sides and on no other
+    /// connection, for channel binding.
+    pub fn handshake_hash(&self) -> Option<[u8; 32]> {
+        self.owner
+            .opened
+            .get()
+            .and_then(|opened| opened.handshake_hash)
+    }
+
+    /// Owned halves, for two tasks. The connection ends when both are dropped.
+    pub fn split(self) -> (crate::Sender, crate::Receiver) {
+        crate::halves::split(self.owner)
+    }
+}
+
+pub(crate) async fn finish(owner: &Owner) -> Result<(), Error> {
+    let now = clock::now();
+    owner
+        .shared
+        .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
+    let limit = owner.config.send_timeout();
+    match tokio::time::timeout(limit, ended(owner)).await {
+        Ok((_, true)) => Ok(()),
+        Ok((end, false)) => Err(Error::Connection(end)),
+        Err(_) => {
+            close(owner, Close::new(Close::TIME, "finishing took too long")).await;
+            Err(Error::Timeout {
+                doing: "finishing the connection",
+                limit,
+                last: None,
+            })
+        }
+    }
+}
+
+pub(crate) async fn close(owner: &Owner, why: Close) {
+    let now = clock::now();
+    owner
+        .shared
+        .with(|session, waiters| session.with(waiters, |core| core.close(now, why)));
+    // The core's own deadline ends this.
+    ended(owner).await;
+}
+
+pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
+    let shared = &owner.shared;
+    shared.with(|session, _| session.ping());
+    let limit = owner.config.send_timeout();
+    let mut waiting = Waiting::new(shared);
+    let answer = poll_fn(|context| {
+        waiting.poll(
+            context,
+            Interest::Progress,
+            true,
+            |session, _| match session.take_round_trip() {
+                Some(round_trip) => Some(Ok(round_trip)),
+                None => session.connection().end().cloned().map(Err),
+            },
+        )
+    });
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(Error::Connection),
+        Err(_) => Err(Error::Timeout {
+            doing: "waiting for the answer to a ping",
+            limit,
+            last: None,
+        }),
+    }
+}
+
+/// Waits for the end; says why, and whether all that was sent had arrived.
+async fn ended(owner: &Owner) -> (ConnectionError, bool) {
+    let mut waiting = Waiting::new(&owner.shared);
+    poll_fn(|context| {
+        waiting.poll(context, Interest::Progress, true, |session, _| {
+            let core = session.connection();
+            core.end().map(|end| (end.clone(), core.all_arrived()))
+        })
+    })
+    .await
+}
+
+/// What `reserve` and `send` report when the connection cannot send.
+pub(crate) fn reason_to_error(reason: SendErrorReason) -> Error {
+    match reason {
+        SendErrorReason::Closed(end) => Error::Connection(end),
+        _ => Error::Connection(ConnectionError::Finished),
+    }
+}
+
+impl futures_core::Stream for Connection {
+    type Item = Result<Incoming, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        crate::halves::poll_next(&this.owner, &mut this.recv_place, context)
+    }
+}

@@ -1,0 +1,116 @@
+//! What can go wrong in this crate.
+
+use sealpipe_core::{ConnectionError, Message, Outcome, Rejection, SendErrorReason};
+use std::{io, time::Duration};
+
+/// A connection could not be made, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint: nothing there, in use, another user's, …
+    #[error(transparent)]
+    Endpoint(#[from] sealpipe_endpoint::Error),
+    /// The connection failed, or has ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// An operation took too long.
+    #[error(
+        "{doing} took longer than {limit:?}; raise the time limit, or look whether the peer hangs"
+    )]
+    Timeout {
+        /// What took too long.
+        doing: &'static str,
+        /// How long it was given.
+        limit: Duration,
+        /// What the last attempt met, where there were several.
+        #[source]
+        last: Option<Box<Error>>,
+    },
+    /// The operating system reported something unexpected.
+    #[error("{doing} failed: {source}")]
+    Io {
+        /// What failed.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The listener was closed.
+    #[error("the listener has been closed")]
+    ListenerClosed,
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { doing, source }
+    }
+
+    /// Why the connection has ended, if that is what this is.
+    pub fn connection(&self) -> Option<&ConnectionError> {
+        match self {
+            Error::Connection(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A message did not reach the level of acknowledgement that it asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It was not taken, and comes back whole.
+    #[error("{reason}")]
+    NotTaken {
+        /// The message.
+        message: Box<Message>,
+        /// Why it was not taken.
+        reason: SendErrorReason,
+    },
+    /// The peer's program rejected it.
+    #[error("the peer's program rejected the message: {0}")]
+    Rejected(Rejection),
+    /// It never reached the peer's program and never will: safe to try again.
+    #[error("the message was not sent{}", because(.0.as_ref()))]
+    NotSent(Option<ConnectionError>),
+    /// It may or may not have reached the peer's program.
+    #[error("it is not known what became of the message{}", because(.0.as_ref()))]
+    Unknown(Option<ConnectionError>),
+}
+
+fn because(end: Option<&ConnectionError>) -> String {
+    match end {
+        Some(end) => format!(": {end}"),
+        None => String::from(": its deadline passed; raise it, or look whether the peer hangs"),
+    }
+}
+
+impl SendError {
+    /// What became of the message.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            SendError::Rejected(rejection) => Outcome::Rejected(rejection.clone()),
+            SendError::NotTaken { .. } | SendError::NotSent(_) => Outcome::NotSent,
+            SendError::Unknown(_) => Outcome::Unknown,
+        }
+    }
+
+    pub(crate) fn not_taken(error: sealpipe_core::SendError) -> SendError {
+        SendError::NotTaken {
+            message: Box::new(error.message),
+            reason: error.reason,
+        }
+    }
+
+    /// Sorts an outcome into success and failure.
+    pub(crate) fn check(
+        outcome: Outcome,
+        end: Option<&ConnectionError>,
+    ) -> Result<Outcome, SendError> {
+        match outcome {
+            Outcome::Rejected(rejection) => Err(SendError::Rejected(rejection)),
+            Outcome::NotSent => Err(SendError::NotSent(end.cloned())),
+            Outcome::Unknown => Err(SendError::Unknown(end.cloned())),
+            reached => Ok(reached),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Owned halves of a connection, `Stream` and `Sink`.
+
+use crate::{
+    Connection, Delivery, Error, Incoming, Permit, SendError, clock,
+    connection::{self, Owner, Waiting},
+    shared::Step,
+};
+use futures_core::Stream;
+use futures_sink::Sink;
+use sealpipe_core::{
+    Close, Message, Outcome, SendErrorReason, Stats, Time,
+    session::{Interest, Place},
+};
+use sealpipe_endpoint::Peer;
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// The sink lets so much gather before it writes.
+const GATHER: usize = 64 << 10;
+
+/// The sending half. Clones send over the same connection.
+pub struct Sender {
+    owner: Arc<Owner>,
+    place: Place,
+}
+
+/// The receiving half.
+pub struct Receiver {
+    owner: Arc<Owner>,
+    place: Place,
+}
+
+pub(crate) fn split(owner: Arc<Owner>) -> (Sender, Receiver) {
+    let sender = Sender {
+        owner: owner.clone(),
+        place: Place::default(),
+    };
+    (
+        sender,
+        Receiver {
+            owner,
+            place: Place::default(),
+        },
+    )
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Sender {
+        Sender {
+            owner: self.owner.clone(),
+            place: Place::default(),
+        }
+    }
+}
+
+impl Sender {
+    /// As [`Connection::send`].
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
+        crate::sending::send(&self.owner, message.into()).await
+    }
+
+    /// As [`Connection::try_send`].
+    ///
+    /// # Errors
+    /// As [`Connection::try_send`].
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        crate::sending::try_send(&self.owner, message.into())
+    }
+
+    /// As [`Connection::reserve`].
+    ///
+    /// # Errors
+    /// As [`Connection::reserve`].
+    pub async fn reserve(&self) -> Result<Permit, Error> {
+        crate::sending::reserve(&self.owner).await
+    }
+
+    /// As [`Connection::finish`].
+    ///
+    /// # Errors
+    /// As [`Connection::finish`].
+    pub async fn finish(&self) -> Result<(), Error> {
+        connection::finish(&self.owner).await
+    }
+
+    /// As [`Connection::close`].
+    pub async fn close(&self, why: Close) {
+        connection::close(&self.owner, why).await;
+    }
+
+    /// As [`Connection::ping`].
+    ///
+    /// # Errors
+    /// As [`Connection::ping`].
+    pub async fn ping(&self) -> Result<std::time::Duration, Error> {
+        connection::ping(&self.owner).await
+    }
+
+    /// As [`Connection::is_connected`].
+    pub fn is_connected(&self) -> bool {
+        self.owner
+            .shared
+            .with(|session, _| session.connection().is_open())
+    }
+
+    /// As [`Connection::stats`].
+    pub fn stats(&self) -> Stats {
+        self.owner
+            .shared
+            .with(|session, _| session.connection().stats())
+    }
+
+    /// As [`Connection::peer`].
+    pub fn peer(&self) -> Option<&Peer> {
+        self.owner.peer.get()
+    }
+}
+
+impl Receiver {
+    /// As [`Connection::recv`].
+    ///
+    /// # Errors
+    /// As [`Connection::recv`].
+    pub async fn recv(&mut self) -> Result<Option<Incoming>, Error> {
+        let mut waiting = Waiting::new(&self.owner.shared);
+        let received = poll_fn(|context| {
+            waiting.poll(context, Interest::Message, false, |session, _| {
+                session.poll_recv()
+            })
+        })
+        .await?;
+        Ok(received.map(|message| Incoming::new(message, &self.owner.shared)))
+    }
+
+    /// As [`Connection::peer`].
+    pub fn peer(&self) -> Option<&Peer> {
+        self.owner.peer.get()
+    }
+}
+
+pub(crate) fn poll_next(
+    owner: &Owner,
+    place: &mut Place,
+    context: &Context<'_>,
+) -> Poll<Option<Result<Incoming, Error>>> {
+    let shared = &owner.shared;
+    let poll = shared.poll_wait(context, place, Interest::Message, false, |session, _| {
+        session.poll_recv()
+    });
+    poll.map(|received| match received {
+        Ok(message) => message.map(|message| Ok(Incoming::new(message, shared))),
+        Err(end) => Some(Err(Error::Connection(end))),
+    })
+}
+
+/// Room, and not too much gathered.
+fn poll_ready(
+    owner: &Owner,
+    place: &mut Place,
+    context: &Context<'_>,
+) -> Poll<Result<(), SendErrorReason>> {
+    let shared = &owner.shared;
+    let (gathered, fits) = shared.with(|session, _| {
+        let core = session.connection();
+        (
+            core.stats().queued_bytes >= GATHER || core.stats().queued >= GATHER / 64,
+            core.has_room(0),
+        )
+    });
+    if !gathered && fits {
+        return Poll::Ready(Ok(()));
+    }
+    let now = clock::now();
+    shared.drive_write(now);
+    let room = shared.with(|session, _| session.poll_room());
+    match room {
+        Some(result) => Poll::Ready(result),
+        None => shared.poll_wait(context, place, Interest::Room, true, |session, _| {
+            session.poll_room()
+        }),
+    }
+}
+
+fn start_send(owner: &Owner, message: Message) -> Result<(), SendError> {
+    // Untracked messages have no deadline: the time does not matter.
+    owner
+        .shared
+        .with(|session, _| session.send_untracked(Time::ZERO, message))
+        .map_err(SendError::not_taken)
+}
+
+/// Until the system has everything.
+fn poll_flush(
+    owner: &Owner,
+    place: &mut Place,
+    context: &Context<'_>,
+) -> Poll<Result<(), SendError>> {
+    let shared = &owner.shared;
+    while shared.drive_write(clock::now()) == Step::Progress {}
+    shared
+        .poll_wait(context, place, Interest::Room, true, |session, _| {
+            session.poll_flushed()
+        })
+        .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
+}
+
+fn not_ready(reason: SendErrorReason) -> SendError {
+    match reason {
+        SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
+        _ => SendError::NotSent(None),
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Result<Incoming, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        poll_next(&this.owner, &mut this.place, context)
+    }
+}
+
+/// Messages fed to a sink gather and go out in few writes; what becomes of each
+/// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
+/// is [`Connection::finish`] without waiting for the peer's end.
+macro_rules! sink {
+    ($type:ty, $place:ident) => {
+        impl Sink<Message> for $type {
+            type Error = SendError;
+
+            fn poll_ready(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                poll_ready(&this.owner, &mut this.$place, context).map_err(not_ready)
+            }
+
+            fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
+                start_send(&self.owner, message)
+            }
+
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                poll_flush(&this.owner, &mut this.$place, context)
+            }
+
+            fn poll_close(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                let now = clock::now();
+                this.owner
+                    .shared
+                    .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
+                poll_flush(&this.owner, &mut this.$place, context)
+            }
+        }
+    };
+}
+
+sink!(Sender, place);
+sink!(Connection, send_place);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.owner.shared.leave(&mut self.place);
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.owner.shared.leave(&mut self.place);
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! A message that came, and the verdict it may be owed.
+
+use crate::{clock, shared::Shared};
+use sealpipe_core::{AckLevel, Received, Rejection, session::Place};
+use std::{fmt, ops::Deref, sync::Arc};
+
+/// A message that was received.
+///
+/// Where its sender asked for level *processed*, it is told what the program made
+/// of it: [`accept`](Self::accept) or [`reject`](Self::reject), from any task and
+/// in any order. A message that is dropped without either is rejected with
+/// [`Rejection::DROPPED`].
+#[must_use = "a message that is dropped without a verdict counts as rejected, if its sender asked for one"]
+pub struct Incoming {
+    message: Received,
+    /// There while a verdict is due.
+    owed: Option<Arc<Shared>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(message: Received, shared: &Arc<Shared>) -> Incoming {
+        let owed = (message.ack == AckLevel::Processed).then(|| shared.clone());
+        Incoming { message, owed }
+    }
+
+    /// The program is done with it. If nobody asked, nothing happens.
+    pub fn accept(mut self) {
+        self.settle(Ok(()));
+    }
+
+    /// The program does not take it. If nobody asked, nothing happens.
+    pub fn reject(mut self, rejection: Rejection) {
+        self.settle(Err(rejection));
+    }
+
+    /// The message itself, and what is left to give the verdict by.
+    pub fn into_parts(mut self) -> (Received, Verdict) {
+        let empty = Received {
+            seq: self.message.seq,
+            kind: self.message.kind,
+            ack: self.message.ack,
+            correlation: None,
+            topic: None,
+            payload: bytes::Bytes::new(),
+        };
+        let message = std::mem::replace(&mut self.message, empty);
+        (message, Verdict(self))
+    }
+
+    fn settle(&mut self, verdict: Result<(), Rejection>) {
+        let Some(shared) = self.owed.take() else {
+            return;
+        };
+        let seq = self.message.seq;
+        // An error means that the connection has ended: the sender has been told
+        // that the outcome is unknown, and there is nobody left to tell.
+        let wait = shared.with(|session, _| {
+            session.settle(seq, verdict).is_err() || session.connection().has_messages()
+        });
+        // With more to be received, the verdict goes out with the next ones.
+        if !wait {
+            shared.drive_write(clock::now());
+        }
+        shared.leave(&mut Place::default());
+    }
+}
+
+impl Deref for Incoming {
+    type Target = Received;
+
+    fn deref(&self) -> &Received {
+        &self.message
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("seq", &self.seq)
+            .field("kind", &self.kind)
+            .field("bytes", &self.payload.len())
+            .field("verdict_due", &self.owed.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.settle(Err(Rejection::new(
+            Rejection::DROPPED,
+            "the program dropped the message",
+        )));
+    }
+}
+
+/// The verdict on a message whose content was taken out of it. Dropped, it
+/// rejects.
+#[must_use = "dropped, it rejects the message"]
+#[derive(Debug)]
+pub struct Verdict(Incoming);
+
+impl Verdict {
+    /// The program is done with the message.
+    pub fn accept(self) {
+        self.0.accept();
+    }
+
+    /// The program does not take it.
+    pub fn reject(self, rejection: Rejection) {
+        self.0.reject(rejection);
+    }
+}

@@ -1,0 +1,241 @@
+//! Messages on their way out, and what becomes of them.
+
+use crate::{
+    Error, SendError, clock,
+    connection::{Owner, Waiting, reason_to_error},
+    shared::Shared,
+};
+use sealpipe_core::{
+    ConnectionError, Message, MessageId, Outcome, SendErrorReason,
+    session::{Interest, Place, Session},
+};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, SendError> {
+    let mut message = message;
+    let mut waiting = Waiting::new(&owner.shared);
+    let now = clock::now();
+    let id = match owner.shared.with(|session, _| session.send(now, message)) {
+        Ok(id) => id,
+        Err(error) if error.reason == SendErrorReason::Full => {
+            message = error.message;
+            let size = message.size();
+            let limit = owner.config.send_timeout();
+            let room = poll_fn(|context| {
+                waiting.poll(context, Interest::Room, true, |session, _| {
+                    match session.reserve(size) {
+                        Err(SendErrorReason::Full) => None,
+                        result => Some(result),
+                    }
+                })
+            });
+            match tokio::time::timeout(limit, room).await {
+                Ok(Ok(())) => {
+                    let now = clock::now();
+                    owner
+                        .shared
+                        .with(|session, _| session.send_reserved(now, message, size))
+                        .map_err(SendError::not_taken)?
+                }
+                Ok(Err(reason)) => {
+                    return Err(SendError::NotTaken {
+                        message: Box::new(message),
+                        reason,
+                    });
+                }
+                Err(_) => {
+                    return Err(SendError::NotTaken {
+                        message: Box::new(message),
+                        reason: SendErrorReason::Full,
+                    });
+                }
+            }
+        }
+        Err(error) => return Err(SendError::not_taken(error)),
+    };
+    // Dropped from here on, the message goes on; only its outcome is forgotten.
+    let forget = Forget {
+        shared: &owner.shared,
+        id,
+    };
+    let (outcome, end) = poll_fn(|context| {
+        waiting.poll(context, Interest::Outcome(id), true, |session, _| {
+            take(session, id)
+        })
+    })
+    .await;
+    drop(forget);
+    SendError::check(outcome, end.as_ref())
+}
+
+/// The outcome, and why the connection has ended if it has.
+fn take(session: &mut Session, id: MessageId) -> Option<(Outcome, Option<ConnectionError>)> {
+    let outcome = session.take_outcome(id)?;
+    Some((outcome, session.connection().end().cloned()))
+}
+
+struct Forget<'a> {
+    shared: &'a Shared,
+    id: MessageId,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.shared
+            .with(|session, _| session.forget_outcome(self.id));
+    }
+}
+
+pub(crate) fn try_send(owner: &Owner, message: Message) -> Result<Delivery, SendError> {
+    let now = clock::now();
+    let sent = owner.shared.with(|session, _| session.send(now, message));
+    let id = sent.map_err(SendError::not_taken)?;
+    Ok(Delivery::queued(&owner.shared, id))
+}
+
+pub(crate) async fn reserve(owner: &Arc<Owner>) -> Result<Permit, Error> {
+    let size = owner.config.max_message();
+    let mut waiting = Waiting::new(&owner.shared);
+    let room = poll_fn(|context| {
+        waiting.poll(context, Interest::Room, true, |session, _| {
+            // The peer may accept less than this side would send.
+            match session.reserve(size) {
+                Err(SendErrorReason::TooLarge { max, .. }) => match session.reserve(max) {
+                    Err(SendErrorReason::Full) => None,
+                    result => Some(result.map(|()| max)),
+                },
+                Err(SendErrorReason::Full) => None,
+                result => Some(result.map(|()| size)),
+            }
+        })
+    });
+    let limit = owner.config.send_timeout();
+    match tokio::time::timeout(limit, room).await {
+        Ok(Ok(size)) => Ok(Permit {
+            shared: Some(owner.shared.clone()),
+            size,
+        }),
+        Ok(Err(reason)) => Err(reason_to_error(reason)),
+        Err(_) => Err(Error::Timeout {
+            doing: "waiting for room in the send queue",
+            limit,
+            last: None,
+        }),
+    }
+}
+
+/// Room for one message. Dropped, it gives the room back.
+#[must_use = "dropped, it gives the room back"]
+pub struct Permit {
+    shared: Option<Arc<Shared>>,
+    size: usize,
+}
+
+impl Permit {
+    /// Queues a message, which cannot find the queue full, and flushes what the
+    /// system takes.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if it is too large or the
+    /// connection has ended.
+    pub fn send(mut self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        let message = message.into();
+        let size = self.size;
+        let Some(shared) = self.shared.take() else {
+            return Err(SendError::NotTaken {
+                message: Box::new(message),
+                reason: SendErrorReason::Full,
+            });
+        };
+        let now = clock::now();
+        let sent = shared.with(|session, _| session.send_reserved(now, message, size));
+        Ok(Delivery::queued(
+            &shared,
+            sent.map_err(SendError::not_taken)?,
+        ))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.with(|session, waiters| session.unreserve(self.size, waiters));
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message that was queued: a future of its outcome. The message goes on
+/// whether or not this is waited for.
+pub struct Delivery {
+    shared: Arc<Shared>,
+    id: MessageId,
+    place: Place,
+}
+
+impl Delivery {
+    fn queued(shared: &Arc<Shared>, id: MessageId) -> Delivery {
+        shared.drive_write(clock::now());
+        shared.leave(&mut Place::default());
+        Delivery {
+            shared: shared.clone(),
+            id,
+            place: Place::default(),
+        }
+    }
+
+    /// Withdraws the message. `true` if that surely kept it from being delivered:
+    /// its outcome is then [`SendError::NotSent`]. Otherwise it is too late, and
+    /// the peer's program is told that nobody waits for it any more.
+    pub fn cancel(&self) -> bool {
+        let cancelled = self
+            .shared
+            .with(|session, waiters| session.with(waiters, |core| core.cancel(self.id)));
+        self.shared.drive_write(clock::now());
+        self.shared.leave(&mut Place::default());
+        cancelled
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<Outcome, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Delivery { shared, id, place } = &mut *self;
+        let id = *id;
+        shared
+            .poll_wait(context, place, Interest::Outcome(id), true, |session, _| {
+                take(session, id)
+            })
+            .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.shared
+            .with(|session, _| session.forget_outcome(self.id));
+        self.shared.leave(&mut self.place);
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,383 @@
+//! What every adapter needs between a [`Connection`] and those who wait on it:
+//! outcomes kept until they are asked for, who is to be woken, and when the
+//! background must look after the connection. Still no I/O, clock or lock.
+//!
+//! For authors of adapters; an event loop of one's own needs [`Connection`] only.
+
+mod waiters;
+
+use crate::{
+    buffer::{RecvBuf, SendBuf},
+    connection::Connection,
+    error::{ConnectionError, SendError, SendErrorReason, SettleError},
+    event::{Event, MessageId, Opened},
+    message::{Message, Outcome, Received, Rejection},
+    time::Time,
+};
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+pub use waiters::{Interest, Place, Waiters};
+
+/// After a program's call has left the transport without anybody who waits for
+/// it, the background looks after so long, and takes over if the program has not
+/// come back. Handing over at once would cost a task switch for every message.
+const HAND_OVER: Duration = Duration::from_millis(2);
+
+/// A connection, shared by those who wait on it.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+    /// Messages whose outcome somebody may still ask for.
+    outcomes: BTreeMap<MessageId, Option<Outcome>>,
+    opened: Option<Opened>,
+    round_trip: Option<Duration>,
+    /// Somebody was told that there is no room.
+    room_wanted: bool,
+    /// A write has failed: when all that can be read has been, that is the end.
+    write_failed: bool,
+    /// When the background will look next, by itself.
+    background_at: Time,
+    /// A program's call has driven the transport since the background looked.
+    active: bool,
+    ended: bool,
+}
+
+/// What the background is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Drive the connection, then sleep until there is something to do.
+    Drive,
+    /// Sleep; the program is driving.
+    Sleep,
+}
+
+impl Session {
+    /// Shares `connection`.
+    pub fn new(connection: Connection) -> Session {
+        Session {
+            connection,
+            outcomes: BTreeMap::new(),
+            opened: None,
+            round_trip: None,
+            room_wanted: false,
+            write_failed: false,
+            background_at: Time::ZERO,
+            active: false,
+            ended: false,
+        }
+    }
+
+    /// The connection, to ask it things.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    // --- Driving ----------------------------------------------------------------
+
+    /// Bytes were read.
+    pub fn handle_input(&mut self, now: Time, input: &mut RecvBuf, waiters: &mut Waiters) {
+        // The error is the end, which everybody is told of by `dispatch`.
+        let _ = self.connection.handle_input(now, input);
+        self.dispatch(waiters);
+    }
+
+    /// There is nothing to read for now.
+    pub fn handle_idle(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
+        self.connection.handle_idle();
+        if self.write_failed {
+            self.handle_eof(now, input, waiters);
+        }
+    }
+
+    /// There will never be anything more to read.
+    pub fn handle_eof(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
+        self.connection.handle_eof(now, input);
+        self.dispatch(waiters);
+    }
+
+    /// A write has failed. What the peer sent before it left is still read; drive
+    /// the reading side next.
+    pub fn handle_write_failed(&mut self) {
+        self.write_failed = true;
+    }
+
+    /// Fills `output`; returns whether it holds anything.
+    pub fn poll_transmit(
+        &mut self,
+        now: Time,
+        output: &mut SendBuf,
+        waiters: &mut Waiters,
+    ) -> bool {
+        if self.write_failed {
+            return false;
+        }
+        let more = self.connection.poll_transmit(now, output);
+        self.dispatch(waiters);
+        more
+    }
+
+    /// Whether there is anything to write.
+    pub fn wants_transmit(&self) -> bool {
+        !self.write_failed && self.connection.wants_transmit()
+    }
+
+    /// Whether the stream is to be closed once the output buffer is empty.
+    pub fn is_drained(&self) -> bool {
+        self.connection.end().is_some() && !self.wants_transmit()
+    }
+
+    /// Sorts out what has happened, and wakes those for whom something has come.
+    fn dispatch(&mut self, waiters: &mut Waiters) {
+        while let Some(event) = self.connection.poll_event() {
+            match event {
+                Event::Outcome { id, outcome } => {
+                    if let Some(slot) = self.outcomes.get_mut(&id) {
+                        *slot = Some(outcome);
+                        waiters.wake_for(|interest| interest == Interest::Outcome(id));
+                    }
+                }
+                Event::Open(opened) => {
+                    self.opened = Some(opened);
+                    waiters.wake_for(|interest| interest == Interest::Progress);
+                }
+                Event::Pong { round_trip } => {
+                    self.round_trip = Some(round_trip);
+                    waiters.wake_for(|interest| interest == Interest::Progress);
+                }
+                Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
+                Event::Cancelled { .. } | Event::Closed(_) => {}
+            }
+        }
+        if !self.ended && self.connection.end().is_some() {
+            self.ended = true;
+            waiters.wake_background();
+            return waiters.wake_for(|_| true);
+        }
+        if !waiters.anyone() {
+            return;
+        }
+        if self.connection.has_messages() {
+            waiters.wake_for(|interest| interest == Interest::Message);
+        }
+        if self.room_wanted && self.has_half_room() {
+            self.room_wanted = false;
+            waiters.wake_for(|interest| interest == Interest::Room);
+        }
+    }
+
+    /// Enough room to be worth waking those who wait for it.
+    fn has_half_room(&self) -> bool {
+        let half = self.connection.config().queue_bytes / 2;
+        self.connection.is_flushed()
+            || (self.connection.stats().queued_bytes <= half && self.connection.has_room(0))
+    }
+
+    // --- What the program wants ---------------------------------------------------
+
+    /// Queues a message whose outcome will be asked for.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
+        let sent = self.connection.send(now, message);
+        self.note_sent(sent)
+    }
+
+    /// Queues a message into reserved room.
+    ///
+    /// # Errors
+    /// As [`Connection::send_reserved`].
+    pub fn send_reserved(
+        &mut self,
+        now: Time,
+        message: Message,
+        size: usize,
+    ) -> Result<MessageId, SendError> {
+        let sent = self.connection.send_reserved(now, message, size);
+        self.note_sent(sent)
+    }
+
+    fn note_sent(&mut self, sent: Result<MessageId, SendError>) -> Result<MessageId, SendError> {
+        match &sent {
+            Ok(id) => {
+                self.outcomes.insert(*id, None);
+            }
+            Err(error) => self.room_wanted |= error.reason == SendErrorReason::Full,
+        }
+        sent
+    }
+
+    /// Queues a message whose outcome is only counted.
+    ///
+    /// # Errors
+    /// As [`Connection::send_untracked`].
+    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
+        let sent = self.connection.send_untracked(now, message);
+        if let Err(error) = &sent {
+            self.room_wanted |= error.reason == SendErrorReason::Full;
+        }
+        sent
+    }
+
+    /// Whether there is room for any message; `None` if not now, and the caller is
+    /// to be woken when there is.
+    ///
+    /// # Errors
+    /// Why there will not be any more.
+    pub fn poll_room(&mut self) -> Option<Result<(), SendErrorReason>> {
+        match self.connection.check_room() {
+            Err(SendErrorReason::Full) => {
+                self.room_wanted = true;
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    /// Whether everything that was queued has been handed to the driver.
+    ///
+    /// # Errors
+    /// Why that cannot be any more.
+    pub fn poll_flushed(&mut self) -> Option<Result<(), ConnectionError>> {
+        if self.connection.is_flushed() {
+            return Some(Ok(()));
+        }
+        self.room_wanted = true;
+        self.connection.end().map(|end| Err(end.clone()))
+    }
+
+    /// Keeps room for a message.
+    ///
+    /// # Errors
+    /// As [`Connection::reserve`].
+    pub fn reserve(&mut self, size: usize) -> Result<(), SendErrorReason> {
+        let reserved = self.connection.reserve(size);
+        self.room_wanted |= reserved == Err(SendErrorReason::Full);
+        reserved
+    }
+
+    /// Gives reserved room back.
+    pub fn unreserve(&mut self, size: usize, waiters: &mut Waiters) {
+        self.connection.unreserve(size);
+        self.dispatch(waiters);
+    }
+
+    /// What became of a message, if that is known; it is told once.
+    pub fn take_outcome(&mut self, id: MessageId) -> Option<Outcome> {
+        let outcome = self.outcomes.get_mut(&id)?.take()?;
+        self.outcomes.remove(&id);
+        Some(outcome)
+    }
+
+    /// Nobody will ask what became of a message.
+    pub fn forget_outcome(&mut self, id: MessageId) {
+        self.outcomes.remove(&id);
+    }
+
+    /// The next message; `Ok(None)` if none will come and nothing is wrong; `None`
+    /// if none has come yet.
+    ///
+    /// # Errors
+    /// Why the connection has ended, where that was not orderly.
+    pub fn poll_recv(&mut self) -> Option<Result<Option<Received>, ConnectionError>> {
+        if let Some(message) = self.connection.recv() {
+            return Some(Ok(Some(message)));
+        }
+        match self.connection.end() {
+            Some(end) if !end.is_orderly() => Some(Err(end.clone())),
+            None if !self.connection.peer_finished() => None,
+            _ => Some(Ok(None)),
+        }
+    }
+
+    /// Gives a verdict on a received message.
+    ///
+    /// # Errors
+    /// As [`Connection::settle`].
+    pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
+        self.connection.settle(seq, verdict)
+    }
+
+    /// Asks for a round trip; the answer comes by [`take_round_trip`](Self::take_round_trip).
+    pub fn ping(&mut self) {
+        self.connection.ping();
+    }
+
+    /// The last answer to [`ping`](Self::ping), told once.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
+    }
+
+    /// What the handshake brought, once it is done.
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// Calls a method of the connection that may end it.
+    pub fn with<T>(&mut self, waiters: &mut Waiters, call: impl FnOnce(&mut Connection) -> T) -> T {
+        let value = call(&mut self.connection);
+        self.dispatch(waiters);
+        value
+    }
+
+    // --- The background ---------------------------------------------------------------
+
+    /// A program's call leaves. If nobody waits for the transport now (`armed` says
+    /// so), another waiter takes over, or else the background before long.
+    pub fn leave(&mut self, armed: bool, waiters: &mut Waiters) {
+        if !armed {
+            self.active = true;
+            if waiters.anyone() {
+                waiters.wake_driver();
+            }
+            self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
+        }
+        self.watch_timers(waiters);
+    }
+
+    /// Sees to it that the background looks in time for the next deadline.
+    pub fn watch_timers(&mut self, waiters: &mut Waiters) {
+        if let Some(timeout) = self.connection.poll_timeout() {
+            self.look_by(timeout, waiters);
+        }
+    }
+
+    fn look_by(&mut self, at: Time, waiters: &mut Waiters) {
+        if at < self.background_at {
+            self.background_at = at;
+            waiters.wake_background();
+        }
+    }
+
+    /// The background looks: what it is to do now.
+    pub fn background(&mut self, now: Time, waiters: &mut Waiters) -> Duty {
+        let due = self
+            .connection
+            .poll_timeout()
+            .is_some_and(|timeout| timeout <= now);
+        if due {
+            self.connection.handle_timeout(now);
+            self.dispatch(waiters);
+        }
+        let active = core::mem::take(&mut self.active);
+        if active && !due && self.connection.end().is_none() {
+            self.background_at = now.saturating_add(HAND_OVER);
+            return Duty::Sleep;
+        }
+        Duty::Drive
+    }
+
+    /// Until when the background sleeps after it has done its duty; `None` for
+    /// until it is woken.
+    pub fn background_sleeps(&mut self, duty: Duty) -> Option<Time> {
+        let timeout = self.connection.poll_timeout();
+        let at = match duty {
+            Duty::Sleep => Some(timeout.map_or(self.background_at, |timeout| {
+                timeout.min(self.background_at)
+            })),
+            Duty::Drive => timeout,
+        };
+        self.background_at = at.unwrap_or(Time::NEVER);
+        at
+    }
+}
