@@ -44,12 +44,12 @@ impl Future for Background {
                 while shared.drive_read(now) == Step::Progress
                     || shared.drive_write(now) == Step::Progress
                 {}
-                if shared.with(|session, _| session.is_drained()) && shared.close_if_drained() {
+                if shared.session(|session| session.is_drained()) && shared.close_if_drained() {
                     return Poll::Ready(());
                 }
                 shared.release_buffers();
             }
-            let Some(at) = shared.with(|session, _| session.background_sleeps(duty)) else {
+            let Some(at) = shared.session(|session| session.background_sleeps(duty)) else {
                 return Poll::Pending;
             };
             sleep.as_mut().reset(clock::instant(at));

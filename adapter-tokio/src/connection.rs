@@ -10,7 +10,7 @@ use crate::{
 use sealpipe_core::{
     Close, Config, Connection as Core, ConnectionError, Message, Opened, Role, SendErrorReason,
     Stats,
-    session::{Interest, Place, Session, Waiters},
+    session::{Interest, Place, Session},
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use std::{
@@ -64,7 +64,7 @@ impl<'a> Waiting<'a> {
         context: &Context<'_>,
         interest: Interest,
         write_first: bool,
-        ready: impl FnMut(&mut Session, &mut Waiters) -> Option<T>,
+        ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
         let poll = self
             .shared
@@ -237,17 +237,14 @@ impl Connection {
         });
         let mut waiting = Waiting::new(&owner.shared);
         let opened = poll_fn(|context| {
-            waiting.poll(
-                context,
-                Interest::Progress,
-                true,
-                |session, _| match session.connection().end() {
+            waiting.poll(context, Interest::Progress, true, |session| {
+                match session.connection().end() {
                     Some(end) => Some(Err(end.clone())),
                     // The initiator's first record must have gone out, too.
                     None if session.wants_transmit() => None,
                     None => session.opened().cloned().map(Ok),
-                },
-            )
+                }
+            })
         })
         .await;
         drop(waiting);
@@ -322,7 +319,7 @@ impl Connection {
     pub async fn recv(&self) -> Result<Option<Incoming>, Error> {
         let mut waiting = Waiting::new(self.shared());
         let received = poll_fn(|context| {
-            waiting.poll(context, Interest::Message, false, |session, _| {
+            waiting.poll(context, Interest::Message, false, |session| {
                 session.poll_recv()
             })
         })
@@ -364,13 +361,13 @@ impl Connection {
     /// Whether the connection stands. Its loss is noticed within milliseconds.
     pub fn is_connected(&self) -> bool {
         self.shared()
-            .with(|session, _| session.connection().is_open())
+            .session(|session| session.connection().is_open())
     }
 
     /// Why the connection has ended, once it has.
     pub fn end(&self) -> Option<ConnectionError> {
         self.shared()
-            .with(|session, _| session.connection().end().cloned())
+            .session(|session| session.connection().end().cloned())
     }
 
     /// Who is at the other end; `None` over a stream that was handed in.
@@ -381,7 +378,7 @@ impl Connection {
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
         self.shared()
-            .with(|session, _| session.connection().stats())
+            .session(|session| session.connection().stats())
     }
 
     /// Sealed mode: a hash that is the same on both sides and on no other
@@ -430,19 +427,16 @@ pub(crate) async fn close(owner: &Owner, why: Close) {
 
 pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
     let shared = &owner.shared;
-    shared.with(|session, _| session.ping());
+    shared.session(|session| session.ping());
     let limit = owner.config.send_timeout();
     let mut waiting = Waiting::new(shared);
     let answer = poll_fn(|context| {
-        waiting.poll(
-            context,
-            Interest::Progress,
-            true,
-            |session, _| match session.take_round_trip() {
+        waiting.poll(context, Interest::Progress, true, |session| {
+            match session.take_round_trip() {
                 Some(round_trip) => Some(Ok(round_trip)),
                 None => session.connection().end().cloned().map(Err),
-            },
-        )
+            }
+        })
     });
     match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer.map_err(Error::Connection),
@@ -458,7 +452,7 @@ pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
 async fn ended(owner: &Owner) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
-        waiting.poll(context, Interest::Progress, true, |session, _| {
+        waiting.poll(context, Interest::Progress, true, |session| {
             let core = session.connection();
             core.end().map(|end| (end.clone(), core.all_arrived()))
         })

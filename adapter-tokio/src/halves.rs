@@ -3,7 +3,6 @@
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, SendError, clock,
     connection::{self, Owner, Waiting},
-    shared::Step,
 };
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -108,14 +107,14 @@ impl Sender {
     pub fn is_connected(&self) -> bool {
         self.owner
             .shared
-            .with(|session, _| session.connection().is_open())
+            .session(|session| session.connection().is_open())
     }
 
     /// As [`Connection::stats`].
     pub fn stats(&self) -> Stats {
         self.owner
             .shared
-            .with(|session, _| session.connection().stats())
+            .session(|session| session.connection().stats())
     }
 
     /// As [`Connection::peer`].
@@ -132,7 +131,7 @@ impl Receiver {
     pub async fn recv(&mut self) -> Result<Option<Incoming>, Error> {
         let mut waiting = Waiting::new(&self.owner.shared);
         let received = poll_fn(|context| {
-            waiting.poll(context, Interest::Message, false, |session, _| {
+            waiting.poll(context, Interest::Message, false, |session| {
                 session.poll_recv()
             })
         })
@@ -152,7 +151,7 @@ pub(crate) fn poll_next(
     context: &Context<'_>,
 ) -> Poll<Option<Result<Incoming, Error>>> {
     let shared = &owner.shared;
-    let poll = shared.poll_wait(context, place, Interest::Message, false, |session, _| {
+    let poll = shared.poll_wait(context, place, Interest::Message, false, |session| {
         session.poll_recv()
     });
     poll.map(|received| match received {
@@ -161,40 +160,25 @@ pub(crate) fn poll_next(
     })
 }
 
-/// Room, and not too much gathered.
+/// Room, and not too much gathered: then it is time to write.
 fn poll_ready(
     owner: &Owner,
     place: &mut Place,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendErrorReason>> {
-    let shared = &owner.shared;
-    let (gathered, fits) = shared.with(|session, _| {
-        let core = session.connection();
-        (
-            core.stats().queued_bytes >= GATHER || core.stats().queued >= GATHER / 64,
-            core.has_room(0),
-        )
-    });
-    if !gathered && fits {
-        return Poll::Ready(Ok(()));
-    }
-    let now = clock::now();
-    shared.drive_write(now);
-    let room = shared.with(|session, _| session.poll_room());
-    match room {
-        Some(result) => Poll::Ready(result),
-        None => shared.poll_wait(context, place, Interest::Room, true, |session, _| {
-            session.poll_room()
-        }),
-    }
+    owner
+        .shared
+        .poll_wait(context, place, Interest::Room, true, |session| {
+            session.poll_room(GATHER)
+        })
 }
 
 fn start_send(owner: &Owner, message: Message) -> Result<(), SendError> {
     // Untracked messages have no deadline: the time does not matter.
-    owner
+    let sent = owner
         .shared
-        .with(|session, _| session.send_untracked(Time::ZERO, message))
-        .map_err(SendError::not_taken)
+        .session(|session| session.send_untracked(Time::ZERO, message));
+    sent.map_err(SendError::not_taken)
 }
 
 /// Until the system has everything.
@@ -204,9 +188,8 @@ fn poll_flush(
     context: &Context<'_>,
 ) -> Poll<Result<(), SendError>> {
     let shared = &owner.shared;
-    while shared.drive_write(clock::now()) == Step::Progress {}
     shared
-        .poll_wait(context, place, Interest::Room, true, |session, _| {
+        .poll_wait(context, place, Interest::Room, true, |session| {
             session.poll_flushed()
         })
         .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))

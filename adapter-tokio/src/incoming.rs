@@ -54,7 +54,7 @@ impl Incoming {
         let seq = self.message.seq;
         // An error means that the connection has ended: the sender has been told
         // that the outcome is unknown, and there is nobody left to tell.
-        let wait = shared.with(|session, _| {
+        let wait = shared.session(|session| {
             session.settle(seq, verdict).is_err() || session.connection().has_messages()
         });
         // With more to be received, the verdict goes out with the next ones.

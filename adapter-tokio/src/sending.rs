@@ -21,14 +21,14 @@ pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, Sen
     let mut message = message;
     let mut waiting = Waiting::new(&owner.shared);
     let now = clock::now();
-    let id = match owner.shared.with(|session, _| session.send(now, message)) {
+    let id = match owner.shared.session(|session| session.send(now, message)) {
         Ok(id) => id,
         Err(error) if error.reason == SendErrorReason::Full => {
             message = error.message;
             let size = message.size();
             let limit = owner.config.send_timeout();
             let room = poll_fn(|context| {
-                waiting.poll(context, Interest::Room, true, |session, _| {
+                waiting.poll(context, Interest::Room, true, |session| {
                     match session.reserve(size) {
                         Err(SendErrorReason::Full) => None,
                         result => Some(result),
@@ -40,7 +40,7 @@ pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, Sen
                     let now = clock::now();
                     owner
                         .shared
-                        .with(|session, _| session.send_reserved(now, message, size))
+                        .session(|session| session.send_reserved(now, message, size))
                         .map_err(SendError::not_taken)?
                 }
                 Ok(Err(reason)) => {
@@ -65,12 +65,13 @@ pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, Sen
         id,
     };
     let (outcome, end) = poll_fn(|context| {
-        waiting.poll(context, Interest::Outcome(id), true, |session, _| {
+        waiting.poll(context, Interest::Outcome(id), true, |session| {
             take(session, id)
         })
     })
     .await;
-    drop(forget);
+    // Told: there is nothing left to forget.
+    std::mem::forget(forget);
     SendError::check(outcome, end.as_ref())
 }
 
@@ -88,13 +89,13 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.shared
-            .with(|session, _| session.forget_outcome(self.id));
+            .session(|session| session.forget_outcome(self.id));
     }
 }
 
 pub(crate) fn try_send(owner: &Owner, message: Message) -> Result<Delivery, SendError> {
     let now = clock::now();
-    let sent = owner.shared.with(|session, _| session.send(now, message));
+    let sent = owner.shared.session(|session| session.send(now, message));
     let id = sent.map_err(SendError::not_taken)?;
     Ok(Delivery::queued(&owner.shared, id))
 }
@@ -103,7 +104,7 @@ pub(crate) async fn reserve(owner: &Arc<Owner>) -> Result<Permit, Error> {
     let size = owner.config.max_message();
     let mut waiting = Waiting::new(&owner.shared);
     let room = poll_fn(|context| {
-        waiting.poll(context, Interest::Room, true, |session, _| {
+        waiting.poll(context, Interest::Room, true, |session| {
             // The peer may accept less than this side would send.
             match session.reserve(size) {
                 Err(SendErrorReason::TooLarge { max, .. }) => match session.reserve(max) {
@@ -154,7 +155,7 @@ impl Permit {
             });
         };
         let now = clock::now();
-        let sent = shared.with(|session, _| session.send_reserved(now, message, size));
+        let sent = shared.session(|session| session.send_reserved(now, message, size));
         Ok(Delivery::queued(
             &shared,
             sent.map_err(SendError::not_taken)?,
@@ -217,7 +218,7 @@ impl Future for Delivery {
         let Delivery { shared, id, place } = &mut *self;
         let id = *id;
         shared
-            .poll_wait(context, place, Interest::Outcome(id), true, |session, _| {
+            .poll_wait(context, place, Interest::Outcome(id), true, |session| {
                 take(session, id)
             })
             .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))
@@ -227,7 +228,7 @@ impl Future for Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.shared
-            .with(|session, _| session.forget_outcome(self.id));
+            .session(|session| session.forget_outcome(self.id));
         self.shared.leave(&mut self.place);
     }
 }

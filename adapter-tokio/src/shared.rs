@@ -40,6 +40,8 @@ pub(crate) type Verify = Box<dyn FnOnce() -> bool + Send>;
 pub(crate) struct Transport {
     pub(crate) read: Box<dyn AsyncRead + Send + Unpin>,
     pub(crate) write: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Whether what was written must be flushed.
+    pub(crate) flushes: bool,
     /// On Windows a client is known only after it has sent something.
     pub(crate) verify: Option<Verify>,
 }
@@ -53,6 +55,8 @@ struct Reader {
 struct Writer {
     io: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     buf: SendBuf,
+    /// Whether the stream has a buffer of its own.
+    flushes: bool,
     unflushed: bool,
 }
 
@@ -109,6 +113,8 @@ pub(crate) struct Shared {
     session: Mutex<Session>,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
+    /// Somebody who had something to write found the writer's lock taken.
+    write_again: AtomicBool,
     signals: Arc<Signals>,
     read_waker: Waker,
     write_waker: Waker,
@@ -131,12 +137,19 @@ impl Shared {
             writer: Mutex::new(Writer {
                 io: Some(transport.write),
                 buf: SendBuf::new(),
+                flushes: transport.flushes,
                 unflushed: false,
             }),
+            write_again: AtomicBool::new(false),
             read_waker: Waker::from(Arc::new(ReadReady(signals.clone()))),
             write_waker: Waker::from(Arc::new(WriteReady(signals.clone()))),
             signals,
         }
+    }
+
+    /// Calls into the session where that wakes nobody.
+    pub(crate) fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
+        call(&mut lock(&self.session))
     }
 
     /// Calls into the session, then wakes whom that concerns, with no lock held.
@@ -146,7 +159,9 @@ impl Shared {
             let mut waiters = lock(&self.signals.waiters);
             (call(&mut session, &mut waiters), waiters.take_woken())
         };
-        wake_all(woken);
+        if !woken.is_empty() {
+            wake_all(woken);
+        }
         value
     }
 
@@ -212,23 +227,28 @@ impl Shared {
         let mut step = Step::Pending;
         loop {
             let Some(mut writer) = try_lock(&self.writer) else {
-                return step;
+                // Whoever holds it looks here when he lets go of it.
+                self.write_again.store(true, Ordering::SeqCst);
+                if self.writer.try_lock().is_err() {
+                    return step;
+                }
+                continue;
             };
-            let pending = self.write_all(now, &mut writer, &mut step);
+            self.write_again.store(false, Ordering::SeqCst);
+            let blocked = self.write_all(now, &mut writer, &mut step);
             drop(writer);
-            // Somebody who queued, or was woken, meanwhile found the lock taken.
-            let again = if pending {
-                !self.signals.write_armed.load(Ordering::SeqCst)
-            } else {
-                self.with(|session, _| session.wants_transmit())
-            };
-            if !again {
+            let woken = blocked && !self.signals.write_armed.load(Ordering::SeqCst);
+            if !woken && !self.write_again.load(Ordering::SeqCst) {
+                return step;
+            }
+            if blocked && !woken {
+                // What was queued meanwhile goes when the transport takes more.
                 return step;
             }
         }
     }
 
-    /// Returns whether the transport takes no more.
+    /// Returns whether the transport takes no more for now.
     fn write_all(&self, now: Time, writer: &mut Writer, step: &mut Step) -> bool {
         let armed = &self.signals.write_armed;
         let mut context = Context::from_waker(&self.write_waker);
@@ -239,7 +259,7 @@ impl Shared {
                 return false;
             }
             let Some(io) = writer.io.as_mut() else {
-                self.with(|session, _| session.handle_write_failed());
+                self.session(|session| session.handle_write_failed());
                 writer.unflushed = false;
                 return false;
             };
@@ -262,7 +282,7 @@ impl Shared {
                 Ok(n) if n > 0 => {
                     tracing::trace!(bytes = n, "wrote");
                     *step = Step::Progress;
-                    writer.unflushed = true;
+                    writer.unflushed = writer.flushes;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 end => {
@@ -287,31 +307,41 @@ impl Shared {
         place: &mut Place,
         interest: Interest,
         write_first: bool,
-        mut ready: impl FnMut(&mut Session, &mut Waiters) -> Option<T>,
+        mut ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
-        let mut value = self.with(&mut ready);
+        let mut value = {
+            let mut session = lock(&self.session);
+            let value = ready(&mut session);
+            // Nothing was driven: there is nothing to hand over.
+            if value.is_some() && !place.is_taken() && !session.wants_transmit() {
+                session.touch();
+                return value.map_or(Poll::Pending, Poll::Ready);
+            }
+            value
+        };
         if value.is_none() {
             let now = clock::now();
             if write_first && self.drive_write(now) == Step::Progress {
-                value = self.with(&mut ready);
+                value = self.session(&mut ready);
             }
             loop {
                 while value.is_none() && self.drive_read(now) == Step::Progress {
-                    value = self.with(&mut ready);
+                    value = self.session(&mut ready);
                 }
                 // A write that fails is a reason to read on: to the end.
                 if value.is_some() || self.drive_write(now) == Step::Pending {
                     break;
                 }
-                value = self.with(&mut ready);
+                value = self.session(&mut ready);
             }
             if value.is_none() {
                 // The transport's waker is set. Should it fire before this place is
                 // taken, the background drives, and wakes it.
                 value = self.with(|session, waiters| {
-                    let value = ready(session, waiters);
+                    let value = ready(session);
                     if value.is_none() {
                         waiters.wait(place, interest, context.waker());
+                        session.watch_timers(waiters);
                     }
                     value
                 });
@@ -322,10 +352,7 @@ impl Shared {
                 self.leave(place);
                 Poll::Ready(value)
             }
-            None => {
-                self.with(|session, waiters| session.watch_timers(waiters));
-                Poll::Pending
-            }
+            None => Poll::Pending,
         }
     }
 
@@ -362,7 +389,7 @@ impl Shared {
         let mut writer = lock(&self.writer);
         let flushed =
             writer.io.is_none() || (bytes::Buf::remaining(&writer.buf) == 0 && !writer.unflushed);
-        if !flushed || !self.with(|session, _| session.is_drained()) {
+        if !flushed || !self.session(|session| session.is_drained()) {
             return false;
         }
         writer.io = None;

@@ -9,6 +9,7 @@ pub(crate) fn any(io: impl AsyncRead + AsyncWrite + Send + 'static) -> Transport
     Transport {
         read: Box::new(read),
         write: Box::new(write),
+        flushes: true,
         verify: None,
     }
 }
@@ -19,6 +20,7 @@ pub(crate) fn unix(stream: tokio::net::UnixStream) -> Transport {
     Transport {
         read: Box::new(read),
         write: Box::new(write),
+        flushes: false,
         verify: None,
     }
 }

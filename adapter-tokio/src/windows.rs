@@ -85,6 +85,7 @@ fn halves(pipe: &Arc<Pipe>) -> Transport {
     Transport {
         read: Box::new(Half(pipe.clone())),
         write: Box::new(Half(pipe.clone())),
+        flushes: false,
         verify: None,
     }
 }

@@ -171,8 +171,9 @@ impl ConfigBuilder {
     }
 
     /// How much may wait to be sent or, where it is tracked, wait for its
-    /// outcome: 16 MiB and 16,384 messages unless set. A full queue hands the
-    /// message back; a message above `bytes` is taken when nothing else waits.
+    /// outcome: 16 MiB and 16,384 messages unless set. A message is taken while
+    /// less than that waits, so the queue exceeds `bytes` by one message at most.
+    /// A full queue hands the message back.
     pub fn send_queue(mut self, bytes: usize, messages: usize) -> Self {
         self.config.queue_bytes = bytes;
         self.config.queue_messages = messages;

@@ -170,7 +170,9 @@ pub(crate) fn cut(text: &mut String, max: usize) {
 /// let message = Message::new("hello").with_ack(AckLevel::Processed);
 /// assert_eq!(message.size(), 5);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows its length, never its bytes.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub(crate) payload: Bytes,
     pub(crate) topic: Option<Arc<str>>,
@@ -357,7 +359,9 @@ pub enum MessageError {
 /// The payload may share a block of at most 4 KiB with its neighbours (small
 /// payloads) or of at most four times its own length (large ones); copy it if
 /// it is to be kept for long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows its length, never its bytes.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     /// The message's number in its direction, from 0.
     pub seq: u64,
@@ -380,5 +384,26 @@ impl Received {
         self.payload
             .len()
             .saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("ack", &self.ack)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("seq", &self.seq)
+            .field("kind", &self.kind)
+            .field("ack", &self.ack)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
     }
 }

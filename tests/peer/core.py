@@ -249,7 +249,7 @@ class Peer:
 
     def _on_handshake(self) -> bool:
         """The other side's HELLO frame (section 3) or Noise message (section 4)."""
-        if self.mode == wire.PLAIN:
+        if self._noise is None:
             if self._in and self._in[0] != wire.HELLO:
                 raise Violation("the first frame is not HELLO")
             parsed = wire.parse_frame(self._in, 0, wire.HELLO_MAX + 9)
@@ -286,12 +286,12 @@ class Peer:
         else:
             self._hello = Hello(**{**vars(self._hello), "session": theirs.session})
             preface = Preface(self.mode, key_id=self._key_id()).encode()
-            if self.mode == wire.SEALED:
+            if self._noise:
                 message = self._noise.write_message(preface + self._hello.encode())
                 self._raw = [preface, len(message).to_bytes(2, "big"), message]
             else:
                 self._raw = [preface, frame(wire.HELLO, self._hello.encode())]
-        if self.mode == wire.SEALED:
+        if self._noise:
             self._sender, self._receiver = self._noise.split()
             self.handshake_hash = self._noise.hash
             self._confirm_due = self.initiator
@@ -363,6 +363,7 @@ class Peer:
 
     def _on_record(self) -> bool:
         """Section 5."""
+        assert self._receiver
         if len(self._in) < 2:
             return False
         length = int.from_bytes(self._in[:2], "big")
@@ -566,7 +567,10 @@ class Peer:
         code, delivered, reason = reader.varint(), reader.varint(), reader.reason()
         self._in.clear()
         if self._close is None and self.state == "open":
-            self._close = self._close_body(wire.DONE, self._whole_in, "")
+            # The page does not give the code of an answer; this is proto-core's choice.
+            done = code == wire.DONE and self._finish_sent and self._peer_finished
+            self._close = self._close_body(wire.DONE if done else wire.GOING_AWAY,
+                                           self._whole_in, "")
         self._end(Closed(code, delivered, reason), delivered)
 
     # --- sending ------------------------------------------------------------------------
@@ -653,6 +657,7 @@ class Peer:
 
     def _data_frame(self, room: int) -> bytes:
         """The next DATA frame that fits into `room` bytes, if there is one (6.2)."""
+        assert self.remote
         out, head = self._current, b""
         if out is None:
             if not self._queue:
@@ -703,7 +708,7 @@ class Peer:
         if self.state == "closed":
             return 0.0
         config, now = self.config, self.clock()
-        if self.state == "closing":
+        if self._close_sent_at is not None:
             left = self._close_sent_at + config.close_timeout - now
             if left <= 0:
                 self._end(Closed(None))

@@ -124,7 +124,7 @@ class Handshake:
         self._x25519 = x25519
         self._secret = x25519.X25519PrivateKey.from_private_bytes(
             os.urandom(32) if ephemeral_secret is None else ephemeral_secret)
-        self._remote = None
+        self._remote: Optional[x25519.X25519PublicKey] = None
         self._psk = psk
         self._initiator = initiator
         self._turn = 0
@@ -145,6 +145,7 @@ class Handshake:
         if token == "psk":
             self._state.mix_key_and_hash(self._psk)
         else:
+            assert self._remote
             try:
                 self._state.mix_key(self._secret.exchange(self._remote))
             except ValueError as error:  # an all-zero shared secret

@@ -27,7 +27,7 @@ from typing import Callable, List, Optional
 import noise
 import wire
 from core import Closed, Config, Event, Outgoing, Peer, PeerFinished
-from wire import Message, Refused, SealpipeError, Violation, frame, put_varint
+from wire import Message, Refused, SealpipeError, Violation, frame
 
 OK, REJECTED, USAGE, NOTHING_THERE, MISMATCH, LOST, VIOLATED = 0, 1, 2, 3, 4, 5, 7
 
@@ -306,6 +306,7 @@ def misbehave(connection: Connection, name: str) -> int:
     for ignored in ("ack", "result", "pong"):  # answers to what `peer` does not know of
         setattr(peer, f"_on_{ignored}", lambda reader: reader.rest())
     sealed = peer.mode == wire.SEALED
+    assert peer.remote
 
     def data(seq: int, payload: bytes = b"hostile") -> bytes:
         head = Message(level="processed").encode_head(seq, None)
@@ -324,9 +325,9 @@ def misbehave(connection: Connection, name: str) -> int:
     if name == "replay":
         connection.write_raw(peer.seal(data(0)) * 2)
     elif name == "flip":
-        unit = bytearray(peer.seal(data(0)))
-        unit[5 if sealed else 0] ^= 0x80
-        connection.write_raw(bytes(unit))
+        changed = bytearray(peer.seal(data(0)))
+        changed[5 if sealed else 0] ^= 0x80
+        connection.write_raw(bytes(changed))
     elif name in ("truncate", "stall"):
         unit = peer.seal(data(0, bytes(100)))
         connection.write_raw(unit[:len(unit) // 2])
@@ -350,7 +351,7 @@ def misbehave(connection: Connection, name: str) -> int:
         def tap(raw: bytes) -> None:
             received.extend(raw)
             feed(raw)
-        peer.feed = tap  # type: ignore[method-assign]
+        peer.feed = tap  # type: ignore
         peer.ping(b"reflect!")
         connection.wait(lambda: bool(received))
         connection.write_raw(bytes(received))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 MAGIC = bytes.fromhex("f5495043")
 VERSION = 1
@@ -78,7 +78,7 @@ def put_varint(value: int) -> bytes:
     raise ValueError(f"{value} does not fit a varint")
 
 
-def get_varint(data: bytes, at: int) -> Optional[Tuple[int, int]]:
+def get_varint(data: Union[bytes, bytearray], at: int) -> Optional[Tuple[int, int]]:
     """(value, position after it), or None if there are not enough bytes."""
     if at >= len(data):
         return None
@@ -203,7 +203,7 @@ class Hello:
         """Read and check a body."""
         if len(body) > HELLO_MAX:
             raise Violation("HELLO is too long")
-        values = {}
+        values: Dict[str, Any] = {}
         for number, raw in items(body, "HELLO"):
             if number >= len(Hello.FIELDS):
                 continue
@@ -233,7 +233,7 @@ def frame(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
     return bytes([kind | flags]) + put_varint(len(body)) + body
 
 
-def parse_frame(data: bytes, at: int, limit: int) -> Optional[Tuple[int, int, bytes, int]]:
+def parse_frame(data: Union[bytes, bytearray], at: int, limit: int) -> Optional[Tuple[int, int, bytes, int]]:
     """(type, flags, body, position after it), or None if more bytes are needed."""
     if at >= len(data):
         return None

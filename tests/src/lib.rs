@@ -1,7 +1,23 @@
-//! What the test suites share.
+//! What the test suites share: places to listen at, raw ends of streams, peers
+//! under the test's hand, other processes, random numbers from a seed.
+
+mod hand;
+mod process;
+pub mod raw;
+mod seeded;
+
+pub use hand::{Hand, data, records};
+pub use process::{Helper, role, say};
+pub use raw::Raw;
+pub use seeded::Random;
 
 use sealpipe_endpoint::Endpoint;
-use std::{future::Future, time::Duration};
+use sealpipe_tokio::{Config, ConfigBuilder, Connection, Key, Listener};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// An endpoint of a test's own, which leaves nothing behind.
 #[derive(Debug)]
@@ -9,7 +25,15 @@ pub struct Place {
     /// Where to listen and connect.
     pub endpoint: Endpoint,
     #[cfg(unix)]
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Place {
+    /// The directory that the socket lies in, and nothing else.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
 }
 
 /// A new place.
@@ -18,7 +42,7 @@ pub fn place() -> Place {
     let directory = tempfile::tempdir().expect("a temporary directory");
     Place {
         endpoint: Endpoint::path(directory.path().join("socket")),
-        _directory: directory,
+        directory,
     }
 }
 
@@ -45,4 +69,70 @@ pub async fn within<T>(test: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), test)
         .await
         .expect("the test hangs")
+}
+
+/// A key that no other number gives.
+pub fn key(number: u8) -> Key {
+    Key::from_bytes([number; 32])
+}
+
+/// Plain and sealed, by name, for what must hold in both.
+pub fn modes() -> [(&'static str, ConfigBuilder); 2] {
+    [
+        ("plain", Config::plain()),
+        ("sealed", Config::sealed(key(7))),
+    ]
+}
+
+/// The configuration of the mode of that name, for a process that was told the
+/// name.
+///
+/// # Panics
+/// If it is no mode.
+pub fn mode(name: &str) -> ConfigBuilder {
+    modes()
+        .into_iter()
+        .find(|(mode, _)| *mode == name)
+        .map(|(_, builder)| builder)
+        .expect("plain or sealed")
+}
+
+/// Two ends of a connection over a real socket or pipe: the client, the server.
+///
+/// # Panics
+/// If they do not come together.
+pub async fn connected(
+    client: impl Into<Arc<Config>>,
+    server: impl Into<Arc<Config>>,
+) -> (Connection, Connection, Place) {
+    let place = place();
+    let mut listener = Listener::bind(&place.endpoint, server).expect("a listener");
+    let (client, server) = tokio::join!(
+        Connection::connect(&place.endpoint, client),
+        listener.accept()
+    );
+    (
+        client.expect("a connection"),
+        server.expect("a client"),
+        place,
+    )
+}
+
+/// Waits until `condition` holds; says how long that took.
+///
+/// # Panics
+/// After `limit`.
+pub async fn eventually(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        // Short against every limit that is asked about, and not busy: other
+        // tests share the machine.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    start.elapsed()
 }

@@ -192,12 +192,13 @@ impl Inbound {
         self.next = self.next.saturating_add(1);
         stats.messages_received = stats.messages_received.saturating_add(1);
         stats.bytes_received = stats.bytes_received.saturating_add(head.size() as u64);
+        if self.frozen {
+            return;
+        }
         if head.ack != AckLevel::None {
             self.unacked = self.unacked.saturating_add(1);
         }
-        if !self.frozen {
-            self.inbox.push_back(head);
-        }
+        self.inbox.push_back(head);
     }
 
     /// The peer takes message `seq` back. `Ok(true)` if the program has it or
@@ -207,7 +208,9 @@ impl Inbound {
             let topic = partial.head.size();
             self.free(partial.total.saturating_add(topic));
             self.next = self.next.saturating_add(1);
-            self.unacked = self.unacked.saturating_add(1);
+            if !self.frozen {
+                self.unacked = self.unacked.saturating_add(1);
+            }
             return Ok(false);
         }
         if seq >= self.next {
@@ -263,6 +266,9 @@ impl Inbound {
             self.frozen = true;
         }
         self.inbox = VecDeque::new();
+        // An ACK would claim what has just been dropped. CLOSE says how far the
+        // program got.
+        self.unacked = 0;
     }
 
     /// Whether an ACK should go out although nothing else does.
@@ -276,7 +282,9 @@ impl Inbound {
     }
 
     pub(super) fn ack_now(&mut self) {
-        self.unacked = ACK_EVERY;
+        if !self.frozen {
+            self.unacked = ACK_EVERY;
+        }
     }
 
     pub(super) fn acked(&mut self) {

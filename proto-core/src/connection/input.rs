@@ -45,6 +45,9 @@ impl Connection {
 
     /// A frame or record that has begun must be whole in time.
     fn watch_partial(&mut self, input: &RecvBuf, progress: bool) {
+        if self.end.is_some() {
+            return;
+        }
         let at = self.now.saturating_add(self.config.record_timeout);
         if !input.is_partial() || !self.was_open {
             self.timers.clear(Timer::Record);

@@ -323,19 +323,10 @@ impl Connection {
                 by_peer: peer < own,
             });
         }
-        if reserved.is_none()
-            && !self
-                .outbound
-                .has_room(&self.config, size, self.events.len())
-        {
+        if reserved.is_none() && !self.outbound.has_room(&self.config, self.events.len()) {
             return Err(SendErrorReason::Full);
         }
         Ok(())
-    }
-
-    /// Whether a message of `size` bytes would find room.
-    pub fn has_room(&self, size: usize) -> bool {
-        self.check_send(size, None) != Err(SendErrorReason::Full)
     }
 
     /// Whether a message could be queued now.
@@ -438,6 +429,11 @@ impl Connection {
     /// The configuration it was made with.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// How many bytes of messages wait to be sent.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbound.queued().1
     }
 
     /// The latest time that it has been told.

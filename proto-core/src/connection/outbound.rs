@@ -103,19 +103,19 @@ impl Outbound {
         self.peer_max
     }
 
-    /// Whether one more message of `size` bytes fits. `untold` is how many events
+    /// Whether one more message fits. `untold` is how many events
     /// the driver has not taken yet: they count, or a driver that never asks
     /// would let them pile up.
-    pub(super) fn has_room(&self, config: &Config, size: usize, untold: usize) -> bool {
+    pub(super) fn has_room(&self, config: &Config, untold: usize) -> bool {
         let messages = self
             .queue
             .len()
+            .saturating_add(usize::from(self.current.is_some()))
             .saturating_add(self.in_flight.len())
             .saturating_add(self.reserved_messages)
             .saturating_add(untold);
         let bytes = self.queue_bytes.saturating_add(self.reserved_bytes);
-        messages < config.queue_messages
-            && (bytes == 0 || bytes.saturating_add(size) <= config.queue_bytes)
+        messages < config.queue_messages && (bytes == 0 || bytes < config.queue_bytes)
     }
 
     pub(super) fn reserve(&mut self, size: usize) {

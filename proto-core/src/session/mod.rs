@@ -167,9 +167,9 @@ impl Session {
 
     /// Enough room to be worth waking those who wait for it.
     fn has_half_room(&self) -> bool {
-        let half = self.connection.config().queue_bytes / 2;
-        self.connection.is_flushed()
-            || (self.connection.stats().queued_bytes <= half && self.connection.has_room(0))
+        self.connection.queued_bytes() <= self.connection.config().queue_bytes / 2
+            && (self.connection.is_flushed()
+                || self.connection.check_room() != Err(SendErrorReason::Full))
     }
 
     // --- What the program wants ---------------------------------------------------
@@ -219,18 +219,19 @@ impl Session {
         sent
     }
 
-    /// Whether there is room for any message; `None` if not now, and the caller is
-    /// to be woken when there is.
+    /// Whether there is room for any message, and less than `gathered` bytes wait
+    /// to be sent; `None` if not now, and the caller is to be woken when there is.
     ///
     /// # Errors
     /// Why there will not be any more.
-    pub fn poll_room(&mut self) -> Option<Result<(), SendErrorReason>> {
+    pub fn poll_room(&mut self, gathered: usize) -> Option<Result<(), SendErrorReason>> {
         match self.connection.check_room() {
-            Err(SendErrorReason::Full) => {
+            Ok(()) if self.connection.queued_bytes() < gathered => Some(Ok(())),
+            Ok(()) | Err(SendErrorReason::Full) => {
                 self.room_wanted = true;
                 None
             }
-            result => Some(result),
+            error => Some(error),
         }
     }
 
@@ -333,6 +334,11 @@ impl Session {
             self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
         }
         self.watch_timers(waiters);
+    }
+
+    /// The program is there: the background need not look after the transport yet.
+    pub fn touch(&mut self) {
+        self.active = true;
     }
 
     /// Sees to it that the background looks in time for the next deadline.

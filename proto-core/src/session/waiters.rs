@@ -31,6 +31,13 @@ struct Waiter {
 #[derive(Debug, Default)]
 pub struct Place(Option<usize>);
 
+impl Place {
+    /// Whether its holder waits.
+    pub const fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// Everybody who waits on one connection.
 ///
 /// The transport's readiness wakes *one* of them, who then drives the connection

@@ -1,0 +1,313 @@
+//! What can be said on the command line.
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use sealpipe_tokio::{AckLevel, Endpoint};
+use std::{path::PathBuf, time::Duration};
+
+/// Messages between two programs of one machine: framed, acknowledged, and
+/// sealed with ChaCha20-Poly1305 when a key is given; over Unix sockets and
+/// Windows named pipes.
+///
+/// See it work, between two real processes:
+///
+///   sealpipe demo
+///
+/// Try it, in two terminals:
+///
+///   sealpipe listen greetings
+///   sealpipe send greetings "hello"
+///
+/// The same, sealed: only programs that hold the key get through.
+///
+///   (umask 077; openssl rand -hex 32 > greetings.key)
+///   sealpipe listen greetings --key-file greetings.key
+///   sealpipe send greetings "hello" --key-file greetings.key
+#[derive(Debug, Parser)]
+#[command(name = "sealpipe", version, verbatim_doc_comment)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_long_help = EXIT_CODES, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Log more to stderr: -v the life of connections, -vv also system calls
+    /// and byte counts, -vvv also the runtime. Never payloads or keys. Warnings
+    /// are logged always. SEALPIPE_LOG sets it for each part, as in
+    /// "warn,sealpipe_tokio=trace"
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// The asynchronous runtime to run on
+    #[arg(long, global = true, value_enum, default_value_t = Runtime::Tokio, value_name = "NAME")]
+    pub(crate) runtime: Runtime,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something on this side failed, such as writing the output
+  2  the command line, or a file it names, cannot be used
+  3  nothing there, refused, or the name is in use
+  4  key, mode or identity mismatch, or the other side does not speak sealpipe
+  5  a deadline passed, or the outcome of a message is unknown
+  6  a message was rejected or too large
+  7  the peer broke the protocol
+Where several apply, the one that is first in 7, 4, 5, 6, 3 counts.";
+
+/// The runtimes there is an adapter for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Runtime {
+    Tokio,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show that it works: two processes, real messages, a small table
+    ///
+    /// Starts a second process that listens, sends it messages of 0 B to 1 MiB,
+    /// plain and then sealed with a fresh key, has it check the content and
+    /// order of each, and prints how many went through and how fast. Takes a few
+    /// seconds, leaves nothing behind, and exits with 0 only if every message
+    /// arrived once, in order and unchanged.
+    Demo,
+    /// Receive messages and print each as one line
+    Listen(Listen),
+    /// Send a message, or one for each line of stdin, and say what became of it
+    Send(Send),
+    /// Measure round trips to a listener
+    Ping(Ping),
+    /// The other process of `demo`.
+    #[command(hide = true)]
+    DemoListener,
+}
+
+/// Where, and how it is secured.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// A name, such as "app"; a path, if it has a separator in it; or a full
+    /// pipe name (\\.\pipe\app)
+    #[arg(value_name = "NAME")]
+    pub(crate) endpoint: Endpoint,
+
+    /// Seal with the key in this file: 32 bytes, or 64 hexadecimal digits
+    #[arg(long, value_name = "PATH", conflicts_with = "build_key")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// Seal with the key that was made when this program was built, which
+    /// programs of the same build share. Whoever can read the program has it
+    #[arg(long)]
+    pub(crate) build_key: bool,
+
+    /// The largest message to send or accept
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub(crate) max_message: usize,
+}
+
+/// How to reach a listener.
+#[derive(Debug, Args)]
+pub(crate) struct Reach {
+    /// How long connecting may take, and then each message or round trip;
+    /// fractions are allowed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+
+    /// Try to connect up to N times, with growing pauses. Without it and --wait,
+    /// a listener that is not there is an error at once, and a busy one is tried
+    /// until the timeout
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempts: Option<u32>,
+
+    /// Wait for a listener that is not there yet
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Receive messages and print each as one line.
+///
+/// Prints "listening on ADDRESS" to stderr once it can be connected to, then
+/// each message of any connection as one line on stdout. A message counts as
+/// processed, and its sender is told so, when its line has been written and
+/// flushed. Ends on control-C.
+///
+/// In a line, a backslash is written \\, a line feed \n, a carriage return \r, a
+/// tab \t, and every other byte of a control character, of a Unicode line
+/// separator or of what is not UTF-8 is \x and two hexadecimal digits, so that
+/// the bytes can be had back.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Listen {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Print an object of JSON a line instead:
+    /// {"connection":1,"sequence":0,"length":5,"text":"hello"}, with "base64" in
+    /// place of "text" where the message is not UTF-8. Connections count from 1,
+    /// the messages of each from 0
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Send each message's bytes back to its sender, after printing it
+    #[arg(long)]
+    pub(crate) echo: bool,
+
+    /// End with exit code 0 after N messages over all connections
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// Send a message, or one for each line of stdin, and say what became of it.
+///
+/// Messages are sent without waiting for one another's outcome. At the end, one
+/// line on stderr counts the outcomes:
+///
+///   sent 0 received 0 processed 9 rejected 0 notsent 1 unknown 0
+///
+/// sent: handed to the system (--ack none). received: in the receiver's queue.
+/// processed, rejected: the receiving program's verdict. notsent: it never
+/// arrived and can safely be sent again. unknown: it may or may not have arrived.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(group = ArgGroup::new("what").args(["text", "file"]).required(true))]
+pub(crate) struct Send {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// The message; or "-" for one message for each line of stdin, without its
+    /// line feed
+    pub(crate) text: Option<String>,
+
+    /// Send the content of this file as one message
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// What to wait for
+    #[arg(long, value_enum, default_value_t = Ack::Processed, value_name = "LEVEL")]
+    pub(crate) ack: Ack,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+
+    /// Wait for a reply to each message, and print the replies as `listen` prints
+    /// messages
+    #[arg(long)]
+    pub(crate) expect_reply: bool,
+
+    /// Print replies as JSON
+    #[arg(long, requires = "expect_reply")]
+    pub(crate) json: bool,
+
+    /// Write a line "INDEX OUTCOME" into this file for each message, as outcomes
+    /// come; indexes count from 0
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// Nothing: the message is done when the system has it
+    None,
+    /// That it is in the receiver's queue
+    Received,
+    /// That the receiving program has processed it
+    Processed,
+}
+
+impl From<Ack> for AckLevel {
+    fn from(ack: Ack) -> AckLevel {
+        match ack {
+            Ack::None => AckLevel::None,
+            Ack::Received => AckLevel::Received,
+            Ack::Processed => AckLevel::Processed,
+        }
+    }
+}
+
+/// Measure round trips to a listener.
+///
+/// The listener's protocol answers, whatever its program is busy with.
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// How many round trips, at most 1000
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+
+    /// How long to pause in between; fractions are allowed
+    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = pause)]
+    pub(crate) interval: Duration,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    /// As good as forever, and far from where adding to a clock overflows.
+    const YEAR: f64 = 365.0 * 86_400.0;
+    let number: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    if (0.0..=YEAR).contains(&number) {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err("give 0 seconds to a year".into())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match pause(text)? {
+        Duration::ZERO => Err("give more than 0 seconds".into()),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_may_have_fractions() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(pause("0"), Ok(Duration::ZERO));
+        for bad in ["0", "-1", "nan", "inf", "1e300", "soon", ""] {
+            seconds(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn names_keys_and_messages_are_checked() {
+        let parse =
+            |line: &str| Arguments::try_parse_from(line.split(' ')).map(|parsed| parsed.command);
+        for good in [
+            "sealpipe demo --runtime tokio",
+            "sealpipe listen app --json --echo --count 3 -vv",
+            "sealpipe send ./a.sock - --ack none --build-key",
+            "sealpipe send app --file x --timeout 0.5 --attempts 3 --wait",
+            "sealpipe send app -- -x",
+            "sealpipe ping app --count 1000 --interval 0",
+        ] {
+            parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+        }
+        for bad in [
+            "sealpipe",
+            "sealpipe shout app",
+            "sealpipe listen",
+            "sealpipe listen .hidden",
+            "sealpipe listen app --count 0",
+            "sealpipe listen app --build-key --key-file x",
+            "sealpipe send app",
+            "sealpipe send app text --file x",
+            "sealpipe send app text --json",
+            "sealpipe send app text --ack maybe",
+            "sealpipe ping app --count 1001",
+            "sealpipe demo --runtime threads",
+        ] {
+            assert_eq!(parse(bad).expect_err(bad).exit_code(), 2, "{bad}");
+        }
+    }
+}

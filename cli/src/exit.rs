@@ -1,0 +1,329 @@
+//! Exit codes: one place that says which error gives which.
+
+use sealpipe_core::{Sealed, SendErrorReason};
+use sealpipe_tokio::{Close, ConnectionError, EndpointError, Error, ErrorKind, SendError, Status};
+use std::{error::Error as _, fmt};
+
+/// How the program ends. Scripts rely on these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// All is well.
+    Done = 0,
+    /// Something on this side failed that is none of the others.
+    Local = 1,
+    /// The command line, or what it names, cannot be used. The number is also
+    /// that of the parser of the command line.
+    Usage = 2,
+    /// Nothing there, refused, in use.
+    Nothing = 3,
+    /// Key, mode or identity mismatch.
+    Mismatch = 4,
+    /// A deadline passed, or an outcome is unknown.
+    Unknown = 5,
+    /// Rejected or too large.
+    Rejected = 6,
+    /// The peer broke the protocol.
+    Protocol = 7,
+}
+
+impl Code {
+    /// Which one counts where several apply: what must be looked into first.
+    pub(crate) fn worse(self, other: Code) -> Code {
+        let rank = |code| match code {
+            Code::Done => 0,
+            Code::Nothing => 1,
+            Code::Rejected => 2,
+            Code::Unknown => 3,
+            Code::Mismatch => 4,
+            Code::Protocol => 5,
+            Code::Usage => 6,
+            Code::Local => 7,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
+/// The end of the program, when it is not a good one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    /// What, where, and what to do; nothing if that was said already.
+    pub(crate) message: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: Some(message.into()),
+        }
+    }
+
+    /// Where everything there is to say has been said.
+    pub(crate) fn silent(code: Code) -> Failure {
+        Failure {
+            code,
+            message: None,
+        }
+    }
+
+    /// An error of the adapter, with what it kept from being done.
+    pub(crate) fn of(error: &Error, what: fmt::Arguments<'_>) -> Failure {
+        let mut message = format!("{what}: {error}");
+        if let Error::Timeout { last: Some(_), .. } = error
+            && let Some(last) = error.source()
+        {
+            message = format!("{message}; the last attempt met: {last}");
+        }
+        Failure::new(of_error(error), message)
+    }
+}
+
+/// Of an error of the adapter.
+pub(crate) fn of_error(error: &Error) -> Code {
+    match error {
+        Error::Endpoint(error) => of_endpoint(error),
+        Error::Connection(error) => of_connection(error),
+        Error::Timeout { .. } => Code::Unknown,
+        Error::Io { .. } | Error::ListenerClosed => Code::Local,
+        _ => Code::Local,
+    }
+}
+
+/// Of an endpoint that cannot be had.
+pub(crate) fn of_endpoint(error: &EndpointError) -> Code {
+    match error.kind() {
+        ErrorKind::Invalid => Code::Usage,
+        ErrorKind::NotFound | ErrorKind::Refused | ErrorKind::Busy => Code::Nothing,
+        // To the one who wants to listen, the name is refused.
+        ErrorKind::AddressInUse => Code::Nothing,
+        // The system refuses, or what is there is no endpoint of anybody's.
+        ErrorKind::PermissionDenied | ErrorKind::Untrusted => Code::Nothing,
+        ErrorKind::WrongUser => Code::Mismatch,
+        ErrorKind::IdentityNotYet | ErrorKind::Io => Code::Local,
+        _ => Code::Local,
+    }
+}
+
+/// Of a connection that did not come about, or has ended.
+pub(crate) fn of_connection(error: &ConnectionError) -> Code {
+    use sealpipe_core::Lost;
+    match error {
+        // Nothing went wrong; who still wanted something finds nobody there.
+        ConnectionError::Finished | ConnectionError::ClosedLocally(_) => Code::Nothing,
+        ConnectionError::ClosedByPeer(close) => of_close(close),
+        // It was taken and let go of before it was a connection.
+        ConnectionError::Lost(Lost::Silent | Lost::Preface | Lost::Handshake) => Code::Nothing,
+        // It stood: what became of the last messages is not known.
+        ConnectionError::Lost(_) => Code::Unknown,
+        ConnectionError::Violation(_) => Code::Protocol,
+        // Also for what does not speak sealpipe at all: it breaks no promise.
+        ConnectionError::Mismatch(_) => Code::Mismatch,
+        ConnectionError::Refused(status) => match status {
+            // This user may not connect: that is about identity.
+            Status::Refused => Code::Mismatch,
+            Status::Version | Status::Mode | Status::Key | Status::Handshake => Code::Mismatch,
+            Status::Busy | Status::ShuttingDown | Status::Accepted => Code::Nothing,
+            _ => Code::Nothing,
+        },
+        ConnectionError::Authentication(Sealed::Handshake) => Code::Mismatch,
+        // The keys agreed; whoever made this record does not keep to the rules.
+        ConnectionError::Authentication(_) => Code::Protocol,
+        ConnectionError::Timeout(_) => Code::Unknown,
+        ConnectionError::KeysUsedUp | ConnectionError::Internal(_) => Code::Local,
+        _ => Code::Local,
+    }
+}
+
+/// Of the peer's goodbye.
+fn of_close(close: &Close) -> Code {
+    match close.code {
+        // The peer says that the rules were broken, by either of the two.
+        Close::VIOLATION | Close::LIMIT | Close::FLOOD | Close::AUTHENTICATION => Code::Protocol,
+        Close::TIME => Code::Unknown,
+        // It went, for whatever reason of its own.
+        _ => Code::Nothing,
+    }
+}
+
+/// Of a message that did not get what it asked for.
+pub(crate) fn of_send(error: &SendError) -> Code {
+    match error {
+        SendError::NotTaken { reason, .. } => match reason {
+            SendErrorReason::TooLarge { .. } => Code::Rejected,
+            SendErrorReason::Full => Code::Unknown,
+            SendErrorReason::Finished => Code::Nothing,
+            SendErrorReason::Closed(end) => of_connection(end),
+            _ => Code::Local,
+        },
+        SendError::Rejected(_) => Code::Rejected,
+        SendError::NotSent(Some(end)) => of_connection(end),
+        // Its deadline passed.
+        SendError::NotSent(None) => Code::Unknown,
+        // The more telling of the two: that it is unknown, or why.
+        SendError::Unknown(end) => {
+            let why = end.as_ref().map_or(Code::Unknown, of_connection);
+            Code::Unknown.worse(why)
+        }
+        _ => Code::Local,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealpipe_core::{
+        KeyId, Lost, Mismatch, Rejection, Timeout, Violation,
+        wire::Mode,
+    };
+    use sealpipe_tokio::{Access, Address, Endpoint, Message, User};
+    use std::{io, time::Duration};
+
+    fn address() -> Address {
+        let name = if cfg!(windows) { r"\\.\pipe\x" } else { "/x.sock" };
+        let endpoint: Endpoint = name.parse().unwrap();
+        endpoint.addresses().unwrap().remove(0)
+    }
+
+    fn system() -> io::Error {
+        io::Error::other("no")
+    }
+
+    #[test]
+    fn endpoints() {
+        use EndpointError as E;
+        let (address, path) = (address, || std::path::PathBuf::from("/x"));
+        let user = || User::current().unwrap();
+        let cases = [
+            (E::InvalidName { name: "?".into(), reason: "" }, Code::Usage),
+            (E::InvalidAddress { name: "?".into(), what: "", reason: "" }, Code::Usage),
+            (E::Unsupported { what: "?".into(), hint: "" }, Code::Usage),
+            (E::PathTooLong { path: path(), limit: 1 }, Code::Usage),
+            (E::NotFound { tried: vec![address()] }, Code::Nothing),
+            (E::Refused { address: address() }, Code::Nothing),
+            (E::Busy { address: address() }, Code::Nothing),
+            (E::AddressInUse { address: address(), holder: Default::default() }, Code::Nothing),
+            (
+                E::PermissionDenied { doing: "", address: address(), source: system() },
+                Code::Nothing,
+            ),
+            (
+                E::WrongUser { found: user(), wanted: Access::SameUser, address: None },
+                Code::Mismatch,
+            ),
+            (E::Directory { path: path(), reason: "".into() }, Code::Nothing),
+            (E::NotASocket { address: address(), found: "" }, Code::Nothing),
+            (E::IdentityNotYet, Code::Local),
+            (E::Io { doing: "", place: "".into(), source: system() }, Code::Local),
+        ];
+        for (error, code) in cases {
+            assert_eq!(of_error(&Error::Endpoint(error)), code);
+        }
+    }
+
+    #[test]
+    fn connections() {
+        use ConnectionError as E;
+        let closed = |code| E::ClosedByPeer(Close::new(code, ""));
+        let key = KeyId::default();
+        let cases = [
+            (E::Finished, Code::Nothing),
+            (E::ClosedLocally(Close::new(Close::DONE, "")), Code::Nothing),
+            (closed(Close::DONE), Code::Nothing),
+            (closed(Close::GOING_AWAY), Code::Nothing),
+            (closed(Close::VIOLATION), Code::Protocol),
+            (closed(Close::LIMIT), Code::Protocol),
+            (closed(Close::TIME), Code::Unknown),
+            (closed(Close::AUTHENTICATION), Code::Protocol),
+            (closed(Close::KEYS), Code::Nothing),
+            (closed(Close::FLOOD), Code::Protocol),
+            (closed(Close::INTERNAL), Code::Nothing),
+            (closed(Close::APPLICATION), Code::Nothing),
+            (E::Lost(Lost::Silent), Code::Nothing),
+            (E::Lost(Lost::Preface), Code::Nothing),
+            (E::Lost(Lost::Handshake), Code::Nothing),
+            (E::Lost(Lost::Idle), Code::Unknown),
+            (E::Lost(Lost::Truncated), Code::Unknown),
+            (E::Violation(Violation::Pong), Code::Protocol),
+            (E::Mismatch(Mismatch::Magic { found: *b"HTTP/1.1" }), Code::Mismatch),
+            (E::Mismatch(Mismatch::Version { own: 1, peer: 2 }), Code::Mismatch),
+            (
+                E::Mismatch(Mismatch::Mode { own: Mode::Plain, peer: Mode::Sealed }),
+                Code::Mismatch,
+            ),
+            (E::Mismatch(Mismatch::Key { own: key, peer: key }), Code::Mismatch),
+            (E::Refused(Status::Refused), Code::Mismatch),
+            (E::Refused(Status::Busy), Code::Nothing),
+            (E::Refused(Status::ShuttingDown), Code::Nothing),
+            (E::Authentication(Sealed::Handshake), Code::Mismatch),
+            (E::Authentication(Sealed::Record), Code::Protocol),
+            (E::Timeout(Timeout::Handshake), Code::Unknown),
+            (E::Timeout(Timeout::Silence), Code::Unknown),
+            (E::KeysUsedUp, Code::Local),
+            (E::Internal(""), Code::Local),
+        ];
+        for (error, code) in cases {
+            assert_eq!(of_error(&Error::Connection(error.clone())), code, "{error:?}");
+        }
+        let late = Error::Timeout {
+            doing: "connecting",
+            limit: Duration::from_secs(1),
+            last: Some(Box::new(Error::ListenerClosed)),
+        };
+        assert_eq!(of_error(&late), Code::Unknown);
+        let failure = Failure::of(&late, format_args!("cannot connect to app"));
+        let message = failure.message.unwrap();
+        assert!(message.contains("the last attempt met: the listener"), "{message}");
+        assert_eq!(of_error(&Error::ListenerClosed), Code::Local);
+        let broken = Error::Io { doing: "", source: system() };
+        assert_eq!(of_error(&broken), Code::Local);
+    }
+
+    #[test]
+    fn messages() {
+        let not_taken = |reason| SendError::NotTaken {
+            message: Box::new(Message::new("")),
+            reason,
+        };
+        let large = SendErrorReason::TooLarge { size: 2, max: 1, by_peer: true };
+        let lost = ConnectionError::Lost(Lost::Idle);
+        let broken = ConnectionError::Violation(Violation::Ack);
+        let gone = ConnectionError::ClosedByPeer(Close::new(Close::GOING_AWAY, ""));
+        let cases = [
+            (not_taken(large), Code::Rejected),
+            (not_taken(SendErrorReason::Full), Code::Unknown),
+            (not_taken(SendErrorReason::Finished), Code::Nothing),
+            (not_taken(SendErrorReason::Closed(broken.clone())), Code::Protocol),
+            (SendError::Rejected(Rejection::new(256, "no")), Code::Rejected),
+            (SendError::NotSent(None), Code::Unknown),
+            (SendError::NotSent(Some(gone.clone())), Code::Nothing),
+            (SendError::NotSent(Some(lost.clone())), Code::Unknown),
+            (SendError::Unknown(None), Code::Unknown),
+            (SendError::Unknown(Some(gone)), Code::Unknown),
+            (SendError::Unknown(Some(lost)), Code::Unknown),
+            (SendError::Unknown(Some(broken)), Code::Protocol),
+        ];
+        for (error, code) in cases {
+            assert_eq!(of_send(&error), code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_counts() {
+        let order = [7, 4, 5, 6, 3, 0].map(|number| {
+            let all = [
+                Code::Done,
+                Code::Nothing,
+                Code::Mismatch,
+                Code::Unknown,
+                Code::Rejected,
+                Code::Protocol,
+            ];
+            all.into_iter().find(|code| *code as u8 == number).unwrap()
+        });
+        for pair in order.windows(2) {
+            assert_eq!(pair[0].worse(pair[1]), pair[0]);
+            assert_eq!(pair[1].worse(pair[0]), pair[0]);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Messages on stdout, a line each.
+//!
+//! One thread writes for all connections, so that lines stay whole, a reader that
+//! stalls holds up no runtime, and lines that come together go out in one write.
+
+use crate::text;
+use base64::Engine;
+use sealpipe_tokio::{Rejection, Verdict};
+use std::{
+    fmt::Write as _,
+    io::{self, ErrorKind, Write},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Lines that wait for the writer.
+const WAITING: usize = 1024;
+/// So much goes into one write.
+const BATCH: usize = 64 << 10;
+
+/// Why nothing more will be printed.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// As many lines as were wanted have been.
+    Count,
+    /// Nobody reads stdout any more.
+    Closed,
+    /// Writing failed.
+    Failed(io::Error),
+}
+
+/// A line to print, and what waits for it.
+struct Line {
+    /// With its line feed; empty to wait for those before it.
+    text: String,
+    verdict: Option<Verdict>,
+    printed: Option<oneshot::Sender<()>>,
+}
+
+/// Where lines are given in.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    lines: mpsc::Sender<Line>,
+}
+
+impl Output {
+    /// Starts the writer. What comes second tells the end, once: `count` lines
+    /// were written, or no more can be.
+    pub(crate) fn start(count: Option<u64>) -> io::Result<(Output, oneshot::Receiver<End>)> {
+        let (lines, queue) = mpsc::channel(WAITING);
+        let (end, ended) = oneshot::channel();
+        let writer = Writer {
+            out: io::stdout(),
+            left: count,
+            end: Some(end),
+        };
+        std::thread::Builder::new()
+            .name("stdout".into())
+            .spawn(move || writer.run(queue))?;
+        Ok((Output { lines }, ended))
+    }
+
+    /// Prints a line; its message is accepted when it was flushed, and rejected
+    /// if it could not be.
+    pub(crate) async fn print(&self, text: String, verdict: Verdict) {
+        self.hand_over(text, Some(verdict), None).await;
+    }
+
+    /// Returns when all lines that were given in are written, or cannot be.
+    pub(crate) async fn flushed(&self) {
+        let (printed, wait) = oneshot::channel();
+        self.hand_over(String::new(), None, Some(printed)).await;
+        // An error means that there is no writer any more.
+        let _ = wait.await;
+    }
+
+    async fn hand_over(
+        &self,
+        text: String,
+        verdict: Option<Verdict>,
+        printed: Option<oneshot::Sender<()>>,
+    ) {
+        let line = Line {
+            text,
+            verdict,
+            printed,
+        };
+        // The writer outlives every `Output`.
+        let _ = self.lines.send(line).await;
+    }
+}
+
+struct Writer<W> {
+    out: W,
+    left: Option<u64>,
+    end: Option<oneshot::Sender<End>>,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self, mut queue: mpsc::Receiver<Line>) {
+        let mut batch = String::new();
+        let mut waiting = Vec::new();
+        while let Some(first) = queue.blocking_recv() {
+            let mut next = Some(first);
+            while let Some(line) = next.take() {
+                batch.push_str(&line.text);
+                waiting.push(line);
+                if batch.len() < BATCH {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.write(&batch);
+            batch.clear();
+            batch.shrink_to(BATCH);
+            self.settle(&mut waiting);
+        }
+    }
+
+    fn write(&mut self, batch: &str) {
+        if batch.is_empty() || self.end.is_none() {
+            return;
+        }
+        let written = self.out.write_all(batch.as_bytes());
+        match written.and_then(|()| self.out.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.finish(End::Closed),
+            Err(error) => self.finish(End::Failed(error)),
+        }
+    }
+
+    /// The lines are out, or lost.
+    fn settle(&mut self, lines: &mut Vec<Line>) {
+        let works = self.end.is_some();
+        for line in lines.drain(..) {
+            match line.verdict {
+                Some(verdict) if works => verdict.accept(),
+                Some(verdict) => verdict.reject(Rejection::new(
+                    Rejection::UNSPECIFIED,
+                    "the receiver's output is closed; it was not printed",
+                )),
+                None => {}
+            }
+            if !line.text.is_empty()
+                && let Some(left) = &mut self.left
+            {
+                *left = left.saturating_sub(1);
+            }
+            if let Some(printed) = line.printed {
+                // Whoever waited may have gone.
+                let _ = printed.send(());
+            }
+        }
+        if works && self.left == Some(0) {
+            self.finish(End::Count);
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        if let Some(tell) = self.end.take() {
+            let _ = tell.send(end);
+        }
+    }
+}
+
+/// How a message looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    /// Escaped text.
+    Text,
+    /// An object of JSON.
+    Json,
+}
+
+impl Format {
+    pub(crate) fn new(json: bool) -> Format {
+        if json { Format::Json } else { Format::Text }
+    }
+
+    /// The line for a message, with its line feed.
+    pub(crate) fn line(self, connection: u64, sequence: u64, payload: &[u8]) -> String {
+        let mut line = String::with_capacity(payload.len() + 64);
+        match self {
+            Format::Text => text::escape_into(&mut line, payload),
+            Format::Json => {
+                let length = payload.len();
+                // Writing to a string does not fail.
+                let _ = write!(
+                    line,
+                    r#"{{"connection":{connection},"sequence":{sequence},"length":{length},"#
+                );
+                match std::str::from_utf8(payload) {
+                    Ok(text) => {
+                        let _ = write!(line, r#""text":{}}}"#, serde_json::Value::from(text));
+                    }
+                    Err(_) => {
+                        line.push_str(r#""base64":""#);
+                        base64::prelude::BASE64_STANDARD.encode_string(payload, &mut line);
+                        line.push_str("\"}");
+                    }
+                }
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(Format::Text.line(1, 0, b"a\nb"), "a\\nb\n");
+        assert_eq!(Format::Text.line(1, 0, b""), "\n");
+        assert_eq!(
+            Format::Json.line(2, 7, b"a\n\"b\""),
+            "{\"connection\":2,\"sequence\":7,\"length\":5,\"text\":\"a\\n\\\"b\\\"\"}\n"
+        );
+        assert_eq!(
+            Format::Json.line(1, 0, &[0xff, 0]),
+            "{\"connection\":1,\"sequence\":0,\"length\":2,\"base64\":\"/wA=\"}\n"
+        );
+    }
+
+    #[test]
+    fn the_end_is_told_once() {
+        let lines = |texts: &[&str]| {
+            let (sender, queue) = mpsc::channel(8);
+            for text in texts {
+                let line = Line {
+                    text: (*text).to_owned(),
+                    verdict: None,
+                    printed: None,
+                };
+                sender.try_send(line).map_err(|_| "full").unwrap();
+            }
+            queue
+        };
+        let (end, mut ended) = oneshot::channel();
+        let mut out = Vec::new();
+        let writer = Writer {
+            out: &mut out,
+            left: Some(2),
+            end: Some(end),
+        };
+        writer.run(lines(&["a\n", "", "b\n"]));
+        assert!(matches!(ended.try_recv(), Ok(End::Count)));
+        assert_eq!(out, b"a\nb\n");
+
+        let (end, mut ended) = oneshot::channel();
+        let mut full = [0u8; 1];
+        let writer = Writer {
+            out: &mut full[..],
+            left: None,
+            end: Some(end),
+        };
+        writer.run(lines(&["a\n", "b\n"]));
+        assert!(matches!(ended.try_recv(), Ok(End::Failed(_))));
+    }
+}
