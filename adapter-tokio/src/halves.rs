@@ -166,11 +166,14 @@ fn poll_ready(
     place: &mut Place,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendErrorReason>> {
-    owner
-        .shared
-        .poll_wait(context, place, Interest::Room, true, |session| {
-            session.poll_room(GATHER)
-        })
+    let shared = &owner.shared;
+    // Most messages only gather: nothing is driven.
+    if let Some(ready) = shared.session(|session| session.poll_room(GATHER)) {
+        return Poll::Ready(ready);
+    }
+    shared.poll_wait(context, place, Interest::Room, true, |session| {
+        session.poll_room(GATHER)
+    })
 }
 
 fn start_send(owner: &Owner, message: Message) -> Result<(), SendError> {

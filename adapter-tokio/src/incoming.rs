@@ -86,10 +86,10 @@ impl fmt::Debug for Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.settle(Err(Rejection::new(
-            Rejection::DROPPED,
-            "the program dropped the message",
-        )));
+        if self.owed.is_some() {
+            let why = "the program dropped the message";
+            self.settle(Err(Rejection::new(Rejection::DROPPED, why)));
+        }
     }
 }
 

@@ -313,8 +313,7 @@ impl Shared {
             let mut session = lock(&self.session);
             let value = ready(&mut session);
             // Nothing was driven: there is nothing to hand over.
-            if value.is_some() && !place.is_taken() && !session.wants_transmit() {
-                session.touch();
+            if value.is_some() && !place.is_taken() && session.touch() {
                 return value.map_or(Poll::Pending, Poll::Ready);
             }
             value
@@ -328,8 +327,11 @@ impl Shared {
                 while value.is_none() && self.drive_read(now) == Step::Progress {
                     value = self.session(&mut ready);
                 }
-                // A write that fails is a reason to read on: to the end.
-                if value.is_some() || self.drive_write(now) == Step::Pending {
+                // Acks and credit, also when more keeps coming. A write that fails is
+                // a reason to read on: to the end.
+                let wrote = self.session(|session| session.wants_transmit())
+                    && self.drive_write(now) == Step::Progress;
+                if value.is_some() || !wrote {
                     break;
                 }
                 value = self.session(&mut ready);

@@ -17,8 +17,10 @@ pub(crate) async fn connect(common: &Common, reach: &Reach) -> Result<Connection
     if let Some(attempts) = reach.attempts {
         options = options.attempts(attempts);
     }
-    options
-        .connect(&common.endpoint)
-        .await
-        .map_err(|error| Failure::of(&error, format_args!("cannot connect to {}", common.endpoint)))
+    options.connect(&common.endpoint).await.map_err(|error| {
+        Failure::of(
+            &error,
+            format_args!("cannot connect to {}", common.endpoint),
+        )
+    })
 }

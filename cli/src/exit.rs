@@ -39,7 +39,11 @@ impl Code {
             Code::Usage => 6,
             Code::Local => 7,
         };
-        if rank(other) > rank(self) { other } else { self }
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -172,15 +176,16 @@ pub(crate) fn of_send(error: &SendError) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealpipe_core::{
-        KeyId, Lost, Mismatch, Rejection, Timeout, Violation,
-        wire::Mode,
-    };
+    use sealpipe_core::{KeyId, Lost, Mismatch, Rejection, Timeout, Violation, wire::Mode};
     use sealpipe_tokio::{Access, Address, Endpoint, Message, User};
     use std::{io, time::Duration};
 
     fn address() -> Address {
-        let name = if cfg!(windows) { r"\\.\pipe\x" } else { "/x.sock" };
+        let name = if cfg!(windows) {
+            r"\\.\pipe\x"
+        } else {
+            "/x.sock"
+        };
         let endpoint: Endpoint = name.parse().unwrap();
         endpoint.addresses().unwrap().remove(0)
     }
@@ -195,26 +200,89 @@ mod tests {
         let (address, path) = (address, || std::path::PathBuf::from("/x"));
         let user = || User::current().unwrap();
         let cases = [
-            (E::InvalidName { name: "?".into(), reason: "" }, Code::Usage),
-            (E::InvalidAddress { name: "?".into(), what: "", reason: "" }, Code::Usage),
-            (E::Unsupported { what: "?".into(), hint: "" }, Code::Usage),
-            (E::PathTooLong { path: path(), limit: 1 }, Code::Usage),
-            (E::NotFound { tried: vec![address()] }, Code::Nothing),
+            (
+                E::InvalidName {
+                    name: "?".into(),
+                    reason: "",
+                },
+                Code::Usage,
+            ),
+            (
+                E::InvalidAddress {
+                    name: "?".into(),
+                    what: "",
+                    reason: "",
+                },
+                Code::Usage,
+            ),
+            (
+                E::Unsupported {
+                    what: "?".into(),
+                    hint: "",
+                },
+                Code::Usage,
+            ),
+            (
+                E::PathTooLong {
+                    path: path(),
+                    limit: 1,
+                },
+                Code::Usage,
+            ),
+            (
+                E::NotFound {
+                    tried: vec![address()],
+                },
+                Code::Nothing,
+            ),
             (E::Refused { address: address() }, Code::Nothing),
             (E::Busy { address: address() }, Code::Nothing),
-            (E::AddressInUse { address: address(), holder: Default::default() }, Code::Nothing),
             (
-                E::PermissionDenied { doing: "", address: address(), source: system() },
+                E::AddressInUse {
+                    address: address(),
+                    holder: Default::default(),
+                },
                 Code::Nothing,
             ),
             (
-                E::WrongUser { found: user(), wanted: Access::SameUser, address: None },
+                E::PermissionDenied {
+                    doing: "",
+                    address: address(),
+                    source: system(),
+                },
+                Code::Nothing,
+            ),
+            (
+                E::WrongUser {
+                    found: user(),
+                    wanted: Access::SameUser,
+                    address: None,
+                },
                 Code::Mismatch,
             ),
-            (E::Directory { path: path(), reason: "".into() }, Code::Nothing),
-            (E::NotASocket { address: address(), found: "" }, Code::Nothing),
+            (
+                E::Directory {
+                    path: path(),
+                    reason: "".into(),
+                },
+                Code::Nothing,
+            ),
+            (
+                E::NotASocket {
+                    address: address(),
+                    found: "",
+                },
+                Code::Nothing,
+            ),
             (E::IdentityNotYet, Code::Local),
-            (E::Io { doing: "", place: "".into(), source: system() }, Code::Local),
+            (
+                E::Io {
+                    doing: "",
+                    place: "".into(),
+                    source: system(),
+                },
+                Code::Local,
+            ),
         ];
         for (error, code) in cases {
             assert_eq!(of_error(&Error::Endpoint(error)), code);
@@ -245,13 +313,30 @@ mod tests {
             (E::Lost(Lost::Idle), Code::Unknown),
             (E::Lost(Lost::Truncated), Code::Unknown),
             (E::Violation(Violation::Pong), Code::Protocol),
-            (E::Mismatch(Mismatch::Magic { found: *b"HTTP/1.1" }), Code::Mismatch),
-            (E::Mismatch(Mismatch::Version { own: 1, peer: 2 }), Code::Mismatch),
             (
-                E::Mismatch(Mismatch::Mode { own: Mode::Plain, peer: Mode::Sealed }),
+                E::Mismatch(Mismatch::Magic {
+                    found: *b"HTTP/1.1",
+                }),
                 Code::Mismatch,
             ),
-            (E::Mismatch(Mismatch::Key { own: key, peer: key }), Code::Mismatch),
+            (
+                E::Mismatch(Mismatch::Version { own: 1, peer: 2 }),
+                Code::Mismatch,
+            ),
+            (
+                E::Mismatch(Mismatch::Mode {
+                    own: Mode::Plain,
+                    peer: Mode::Sealed,
+                }),
+                Code::Mismatch,
+            ),
+            (
+                E::Mismatch(Mismatch::Key {
+                    own: key,
+                    peer: key,
+                }),
+                Code::Mismatch,
+            ),
             (E::Refused(Status::Refused), Code::Mismatch),
             (E::Refused(Status::Busy), Code::Nothing),
             (E::Refused(Status::ShuttingDown), Code::Nothing),
@@ -263,7 +348,11 @@ mod tests {
             (E::Internal(""), Code::Local),
         ];
         for (error, code) in cases {
-            assert_eq!(of_error(&Error::Connection(error.clone())), code, "{error:?}");
+            assert_eq!(
+                of_error(&Error::Connection(error.clone())),
+                code,
+                "{error:?}"
+            );
         }
         let late = Error::Timeout {
             doing: "connecting",
@@ -273,9 +362,15 @@ mod tests {
         assert_eq!(of_error(&late), Code::Unknown);
         let failure = Failure::of(&late, format_args!("cannot connect to app"));
         let message = failure.message.unwrap();
-        assert!(message.contains("the last attempt met: the listener"), "{message}");
+        assert!(
+            message.contains("the last attempt met: the listener"),
+            "{message}"
+        );
         assert_eq!(of_error(&Error::ListenerClosed), Code::Local);
-        let broken = Error::Io { doing: "", source: system() };
+        let broken = Error::Io {
+            doing: "",
+            source: system(),
+        };
         assert_eq!(of_error(&broken), Code::Local);
     }
 
@@ -285,7 +380,11 @@ mod tests {
             message: Box::new(Message::new("")),
             reason,
         };
-        let large = SendErrorReason::TooLarge { size: 2, max: 1, by_peer: true };
+        let large = SendErrorReason::TooLarge {
+            size: 2,
+            max: 1,
+            by_peer: true,
+        };
         let lost = ConnectionError::Lost(Lost::Idle);
         let broken = ConnectionError::Violation(Violation::Ack);
         let gone = ConnectionError::ClosedByPeer(Close::new(Close::GOING_AWAY, ""));
@@ -293,8 +392,14 @@ mod tests {
             (not_taken(large), Code::Rejected),
             (not_taken(SendErrorReason::Full), Code::Unknown),
             (not_taken(SendErrorReason::Finished), Code::Nothing),
-            (not_taken(SendErrorReason::Closed(broken.clone())), Code::Protocol),
-            (SendError::Rejected(Rejection::new(256, "no")), Code::Rejected),
+            (
+                not_taken(SendErrorReason::Closed(broken.clone())),
+                Code::Protocol,
+            ),
+            (
+                SendError::Rejected(Rejection::new(256, "no")),
+                Code::Rejected,
+            ),
             (SendError::NotSent(None), Code::Unknown),
             (SendError::NotSent(Some(gone.clone())), Code::Nothing),
             (SendError::NotSent(Some(lost.clone())), Code::Unknown),

@@ -32,7 +32,10 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
     builder.build().map_err(|error| {
         Failure::new(
             Code::Usage,
-            format!("--max-message {} cannot be used: {error}", common.max_message),
+            format!(
+                "--max-message {} cannot be used: {error}",
+                common.max_message
+            ),
         )
     })
 }

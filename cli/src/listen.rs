@@ -48,7 +48,10 @@ pub(crate) async fn run(args: Listen) -> Result<(), Failure> {
     let mut listener = Listener::bind(endpoint, config)
         .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))?;
     let (output, mut ended) = Output::start(args.count).map_err(|error| {
-        Failure::new(Code::Local, format!("cannot start a thread: {error}; end other programs"))
+        Failure::new(
+            Code::Local,
+            format!("cannot start a thread: {error}; end other programs"),
+        )
     })?;
     let (stop, stopping) = watch::channel(false);
     let desk = Desk {
@@ -138,7 +141,9 @@ async fn serve(connection: Connection, number: u64, mut desk: Desk) {
             tracing::debug!(connection = number, %error, "a connection ended without a goodbye");
         }
     } else {
-        connection.close(Close::new(Close::GOING_AWAY, "the listener ends")).await;
+        connection
+            .close(Close::new(Close::GOING_AWAY, "the listener ends"))
+            .await;
     }
 }
 
@@ -158,4 +163,3 @@ async fn echo(connection: &Connection, number: u64, message: Received) {
         tracing::warn!(connection = number, %error, "a message could not be sent back");
     }
 }
-

@@ -21,7 +21,10 @@ pub(crate) async fn run(args: Ping) -> Result<(), Failure> {
             tokio::time::sleep(args.interval).await;
         }
         let time = connection.ping().await.map_err(|error| {
-            Failure::of(&error, format_args!("no answer from {endpoint} to ping {number}"))
+            Failure::of(
+                &error,
+                format_args!("no answer from {endpoint} to ping {number}"),
+            )
         })?;
         times.push(time);
         print(format_args!("ping {number}: {}", Shown(time)))?;

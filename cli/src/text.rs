@@ -100,10 +100,7 @@ mod tests {
         assert_eq!(escape(b"a\nb\r\tc\\n"), r"a\nb\r\tc\\n");
         assert_eq!(escape(b"\x1b[31m\x00\x7f"), r"\x1b[31m\x00\x7f");
         assert_eq!(escape(b"ok\xff\xc3(\xe2\x82"), r"ok\xff\xc3(\xe2\x82");
-        assert_eq!(
-            escape("\u{85}\u{2028}".as_bytes()),
-            r"\xc2\x85\xe2\x80\xa8"
-        );
+        assert_eq!(escape("\u{85}\u{2028}".as_bytes()), r"\xc2\x85\xe2\x80\xa8");
     }
 
     #[test]

@@ -430,16 +430,17 @@ async fn who_breaks_the_protocol_and_does_not_read_is_let_go_of() {
         let (_place, _listener, mut hand, server) = attacked(false).await;
         // More than the stream takes: the server's goodbye cannot go out.
         let window = 2 * MAX;
-        hand.core
-            .send_untracked(hand.now(), Message::new("reads nothing"))
-            .unwrap();
-        hand.flush().await.unwrap();
         hand.write(&frame(Frame::Credit {
             bytes: 64 << 20,
             messages: 4096,
         }))
         .await
         .unwrap();
+        hand.core
+            .send_untracked(hand.now(), Message::new("reads nothing"))
+            .unwrap();
+        hand.flush().await.unwrap();
+        assert!(server.recv().await.unwrap().is_some());
         let mut deliveries = Vec::new();
         for _ in 0..(4 << 20) / window {
             deliveries.push(server.try_send(vec![7; MAX]).unwrap());

@@ -17,11 +17,20 @@ const AHEAD: usize = 256;
 /// Something to send, with its index from 0.
 #[derive(Debug)]
 pub(super) enum Item {
-    Message { index: u64, payload: Bytes },
+    Message {
+        index: u64,
+        payload: Bytes,
+    },
     /// Above the limit; not kept.
-    TooLarge { index: u64, length: u64 },
+    TooLarge {
+        index: u64,
+        length: u64,
+    },
     /// Reading ended with an error.
-    Unreadable { index: u64, error: io::Error },
+    Unreadable {
+        index: u64,
+        error: io::Error,
+    },
 }
 
 impl Item {
@@ -193,7 +202,11 @@ mod tests {
         let found = lines(b"one\n\ntwo\r\nthr\ree\n\xff", 100);
         let texts: Vec<_> = found.iter().map(|(_, line)| line.as_slice()).collect();
         assert_eq!(texts, [&b"one"[..], b"", b"two", b"thr\ree", b"\xff"]);
-        assert!(found.iter().all(|(length, line)| *length == line.len() as u64));
+        assert!(
+            found
+                .iter()
+                .all(|(length, line)| *length == line.len() as u64)
+        );
         assert!(lines(b"", 100).is_empty());
     }
 

@@ -35,23 +35,18 @@ pub(crate) async fn run(args: Send) -> Result<(), Failure> {
             Err(failure)
         }
     };
-    let code = tally.end()?;
-    match result {
-        Err(mut failure) => {
-            // Said before the line that counts, which is the last.
-            if let Some(message) = failure.message.take() {
-                note(format_args!("sealpipe: {message}"));
-            }
-            note(format_args!("{tally}"));
-            Err(Failure::silent(failure.code.worse(code)))
+    let mut code = tally.end();
+    if let Err(failure) = result {
+        if let Some(message) = failure.message {
+            note(format_args!("sealpipe: {message}"));
         }
-        Ok(()) => {
-            note(format_args!("{tally}"));
-            match code {
-                Code::Done => Ok(()),
-                code => Err(Failure::silent(code)),
-            }
-        }
+        code = code.worse(failure.code);
+    }
+    // The last line, for scripts.
+    note(format_args!("{tally}"));
+    match code {
+        Code::Done => Ok(()),
+        code => Err(Failure::silent(code)),
     }
 }
 

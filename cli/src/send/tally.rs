@@ -95,7 +95,11 @@ impl Tally {
                 }
                 Fate::Unreadable(error) => {
                     self.not_sent(index);
-                    self.fail(index, Code::Local, format_args!("stdin cannot be read: {error}; nothing after it was sent"));
+                    self.fail(
+                        index,
+                        Code::Local,
+                        format_args!("stdin cannot be read: {error}; nothing after it was sent"),
+                    );
                 }
                 Fate::NoRoom(error) => {
                     self.not_sent(index);
@@ -145,7 +149,10 @@ impl Tally {
         }
         let endpoint = &self.endpoint;
         if self.of_lines {
-            note(format_args!("sealpipe: line {} to {endpoint}: {what}", index + 1));
+            note(format_args!(
+                "sealpipe: line {} to {endpoint}: {what}",
+                index + 1
+            ));
         } else {
             note(format_args!("sealpipe: the message to {endpoint}: {what}"));
         }
@@ -166,21 +173,21 @@ impl Tally {
     }
 
     /// The end: how the program is to exit by the outcomes alone.
-    pub(super) fn end(&mut self) -> Result<Code, Failure> {
-        let Some(Report { path, file, trouble }) = &mut self.report else {
-            return Ok(self.code);
-        };
-        match trouble.take().map_or_else(|| file.flush(), Err) {
-            Ok(()) => Ok(self.code),
-            Err(error) => {
-                let path = path.display();
-                note(format_args!("{self}"));
-                Err(Failure::new(
-                    Code::Local,
-                    format!("the report {path} is not complete: {error}; look whether there is room"),
-                ))
-            }
+    pub(super) fn end(&mut self) -> Code {
+        if let Some(Report {
+            path,
+            file,
+            trouble,
+        }) = &mut self.report
+            && let Err(error) = trouble.take().map_or_else(|| file.flush(), Err)
+        {
+            note(format_args!(
+                "sealpipe: the report {} is not complete: {error}; look whether there is room",
+                path.display()
+            ));
+            self.code = self.code.worse(Code::Local);
         }
+        self.code
     }
 }
 

@@ -27,6 +27,9 @@ const ASSEMBLY_FACTOR: usize = 8;
 pub struct RecvBuf {
     /// Bytes as they came.
     scratch: BytesMut,
+    /// How many bytes of `scratch` have been used up. Counting is cheaper than
+    /// cutting them off one frame at a time.
+    used: usize,
     /// How large the block under `scratch` has been: what a piece cut from it
     /// pins at most.
     block: usize,
@@ -60,6 +63,7 @@ impl RecvBuf {
             let room = self.assembly.capacity().saturating_sub(self.assembly.len());
             return (&mut self.assembly).limit(missing.min(room));
         }
+        self.cut_used();
         let size = self.read_size.max(FIRST_READ);
         self.scratch.reserve(size);
         self.block = self.block.max(self.scratch.capacity());
@@ -78,6 +82,7 @@ impl RecvBuf {
 
     /// Gives back memory that holds nothing. For when the connection is idle.
     pub fn release(&mut self) {
+        self.cut_used();
         if self.scratch.is_empty() {
             self.scratch = BytesMut::new();
             self.block = 0;
@@ -91,21 +96,29 @@ impl RecvBuf {
 
     /// Whether a frame or a message has begun and is not whole.
     pub(crate) fn is_partial(&self) -> bool {
-        !self.scratch.is_empty() || self.direct_missing() > 0
+        !self.bytes().is_empty() || self.direct_missing() > 0
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.scratch
+        self.scratch.get(self.used..).unwrap_or_default()
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.scratch
+        self.scratch.get_mut(self.used..).unwrap_or_default()
     }
 
     /// Drops the first `n` bytes: they have been used up.
     pub(crate) fn consume(&mut self, n: usize) {
-        let n = n.min(self.scratch.len());
-        bytes::Buf::advance(&mut self.scratch, n);
+        self.used = self.used.saturating_add(n).min(self.scratch.len());
+    }
+
+    fn cut_used(&mut self) {
+        let used = core::mem::take(&mut self.used).min(self.scratch.len());
+        if used == self.scratch.len() {
+            self.scratch.clear();
+        } else if used > 0 {
+            bytes::Buf::advance(&mut self.scratch, used);
+        }
     }
 
     /// Drops all input.
@@ -116,7 +129,7 @@ impl RecvBuf {
     /// Sizes the next read by the last one: where that was filled, more is
     /// waiting.
     pub(crate) fn note_read(&mut self) {
-        let filled = self.scratch.len() >= self.read_size.max(FIRST_READ);
+        let filled = self.bytes().len() >= self.read_size.max(FIRST_READ);
         self.read_size = if filled {
             LARGE_READ
         } else {
@@ -135,11 +148,13 @@ impl RecvBuf {
     /// Small ones share a slab; what would pin more than four times its size is
     /// copied; the rest is cut off without a copy.
     pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
-        let n = n.min(self.scratch.len());
+        let n = n.min(self.bytes().len());
         if n > SLAB_PAYLOAD && n.saturating_mul(4) >= self.block {
+            self.cut_used();
             return self.scratch.split_to(n).freeze();
         }
-        let payload = match self.scratch.get(..n) {
+        let end = self.used.saturating_add(n);
+        let payload = match self.scratch.get(self.used..end) {
             Some(bytes) if n <= SLAB_PAYLOAD => {
                 if n == 0 {
                     Bytes::new()
@@ -172,9 +187,9 @@ impl RecvBuf {
 
     /// Moves the first `n` bytes to the end of the payload.
     pub(crate) fn append_to_assembly(&mut self, n: usize) {
-        let n = n.min(self.scratch.len());
+        let n = n.min(self.bytes().len());
         self.grow_assembly(n);
-        if let Some(bytes) = self.scratch.get(..n) {
+        if let Some(bytes) = self.scratch.get(self.used..self.used.saturating_add(n)) {
             self.assembly.extend_from_slice(bytes);
         }
         self.consume(n);

@@ -18,6 +18,10 @@ pub(super) enum Farewell {
 }
 
 impl Farewell {
+    pub(super) const fn is_said(&self) -> bool {
+        !matches!(self, Farewell::None)
+    }
+
     /// What operations return once this side is closing.
     pub(super) fn announced(&self) -> Option<ConnectionError> {
         match self {

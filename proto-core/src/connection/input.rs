@@ -227,14 +227,15 @@ impl Connection {
             n = body.saturating_sub(length);
             self.inbound.begin(&head, n, &self.config)?;
             input.consume(length);
-            self.timers.set(
-                Timer::Message,
-                self.now.saturating_add(self.config.message_timeout),
-            );
+            if !fin {
+                let timeout = self.config.message_timeout;
+                self.timers
+                    .set(Timer::Message, self.now.saturating_add(timeout));
+            }
         }
         let have = if first { 0 } else { input.assembly_len() };
         self.inbound.check_fragment(first, fin, n, have)?;
-        if fin {
+        if fin && !first {
             self.timers.clear(Timer::Message);
         }
         Ok(n)

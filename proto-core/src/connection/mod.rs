@@ -306,10 +306,11 @@ impl Connection {
     }
 
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
-        if let Some(end) = self.end.clone().or_else(|| self.farewell.announced()) {
-            return Err(SendErrorReason::Closed(end));
+        if self.phase == Phase::Closing || self.phase == Phase::Closed {
+            let end = self.end.clone().or_else(|| self.farewell.announced());
+            return Err(end.map_or(SendErrorReason::Finished, SendErrorReason::Closed));
         }
-        if self.outbound.finish != Finish::No || self.farewell != Farewell::None {
+        if self.outbound.finish != Finish::No || self.farewell.is_said() {
             return Err(SendErrorReason::Finished);
         }
         let (own, peer) = (

@@ -7,7 +7,7 @@ use crate::{
     crypto::{Handshake, HandshakeError, Opener, Sealer},
     error::{Close, ConnectionError, Mismatch, Sealed, Violation},
     event::Opened,
-    key::Key,
+    key::{Key, KeyId},
     wire::{
         Frame, FrameHeader, FrameType, Hello, MAX_HANDSHAKE, MAX_HELLO, MIN_HANDSHAKE, Mode,
         Preface, Status,
@@ -23,6 +23,8 @@ pub(super) struct Setup {
     session: [u8; 16],
     handshake: Option<Handshake>,
     peer_preface: Option<Preface>,
+    /// The same as it came, with what is reserved: both sides seal these bytes.
+    peer_bytes: [u8; Preface::LEN],
     /// The responder's, while it waits for the first record.
     opened: Option<Opened>,
 }
@@ -39,10 +41,14 @@ impl Setup {
             session,
             handshake: None,
             peer_preface: None,
+            peer_bytes: [0; Preface::LEN],
             opened: None,
         })
     }
 }
+
+/// The first byte of the frame.
+const HELLO: u8 = 1;
 
 fn own_preface(config: &Config) -> Preface {
     Preface::new(config.mode(), config.key_id().unwrap_or_default())
@@ -91,8 +97,8 @@ impl Connection {
         self.raw.extend_from_slice(&preface.encode());
         match self.config.keys.first() {
             Some(key) => {
-                let mut handshake =
-                    Handshake::new(true, key, &preface, &setup.ephemeral).map_err(internal)?;
+                let mut handshake = Handshake::new(true, key, &preface.encode(), &setup.ephemeral)
+                    .map_err(internal)?;
                 let message = handshake.write(&hello).map_err(internal)?;
                 self.raw.extend(prefixed(&message));
                 setup.handshake = Some(handshake);
@@ -110,19 +116,27 @@ impl Connection {
             Ok(None) => return Ok(false),
             Err(found) => return Err(ConnectionError::Mismatch(Mismatch::Magic { found })),
         };
+        let bytes = input.bytes().first_chunk().copied().unwrap_or_default();
         input.consume(Preface::LEN);
         let own = own_preface(&self.config);
         match self.role {
             Role::Initiator => {
-                if let Some(mismatch) = Mismatch::between(&own, &peer) {
-                    return Err(ConnectionError::Mismatch(mismatch));
-                }
-                match peer.status {
-                    Status::Accepted => {}
-                    Status::Handshake => {
+                let mismatch = Mismatch::between(&own, &peer);
+                match (peer.status, mismatch) {
+                    (_, Some(mismatch @ Mismatch::Version { .. })) => {
+                        return Err(ConnectionError::Mismatch(mismatch));
+                    }
+                    // A responder may say these before it has looked at mode and
+                    // key, so a difference in those is not why it refused.
+                    (Status::Refused | Status::Busy | Status::ShuttingDown, _) => {
+                        return Err(ConnectionError::Refused(peer.status));
+                    }
+                    (_, Some(mismatch)) => return Err(ConnectionError::Mismatch(mismatch)),
+                    (Status::Accepted, None) => {}
+                    (Status::Handshake, None) => {
                         return Err(ConnectionError::Authentication(Sealed::Handshake));
                     }
-                    status => return Err(ConnectionError::Refused(status)),
+                    (status, None) => return Err(ConnectionError::Refused(status)),
                 }
             }
             Role::Responder => {
@@ -143,6 +157,7 @@ impl Connection {
         }
         if let Some(setup) = &mut self.setup {
             setup.peer_preface = Some(peer);
+            setup.peer_bytes = bytes;
         }
         self.phase = Phase::Handshake;
         Ok(true)
@@ -160,29 +175,32 @@ impl Connection {
         self.config.keys.iter().find(|key| key.id() == peer.key)
     }
 
+    /// The id of the key that the initiator named, if it is one of this side's.
+    fn meant_key(&self) -> Option<KeyId> {
+        let peer = self.setup.as_ref()?.peer_preface?;
+        self.key_named_by(&peer).map(|_| peer.key)
+    }
+
+    /// A preface in place of all else, to say why this side does not go on.
+    fn say_status(&mut self, status: Status, key: Option<KeyId>) {
+        let own = own_preface(&self.config);
+        let key = key.unwrap_or(own.key);
+        self.raw.clear();
+        self.raw
+            .extend_from_slice(&Preface { status, key, ..own }.encode());
+    }
+
     /// Takes HELLO or the Noise message, once it is there. `Ok(true)`: go on.
     pub(super) fn take_handshake(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        // Trying may use up the setup, and the refusal needs it.
+        let key = self.meant_key();
         let result = match self.config.mode() {
             Mode::Sealed => self.take_noise(input),
             _ => self.take_hello(input),
         };
         if self.role == Role::Responder && result.is_err() {
             // Nothing else has been sent: the status can still tell.
-            let own = own_preface(&self.config);
-            let key = self
-                .setup
-                .as_ref()
-                .and_then(|setup| setup.peer_preface)
-                .map_or(own.key, |peer| peer.key);
-            self.raw.clear();
-            self.raw.extend_from_slice(
-                &Preface {
-                    status: Status::Handshake,
-                    key,
-                    ..own
-                }
-                .encode(),
-            );
+            self.say_status(Status::Handshake, key);
         }
         result
     }
@@ -193,6 +211,9 @@ impl Connection {
         let header = match FrameHeader::decode(input.bytes(), MAX_HELLO.saturating_add(8)) {
             Ok(Some(header)) => header,
             Ok(None) => return Ok(false),
+            Err(Violation::FrameTooLong { .. }) if Some(&HELLO) == input.bytes().first() => {
+                return violation(Violation::HelloTooLong);
+            }
             Err(_) => return violation(Violation::HelloMissing),
         };
         if !matches!(header.frame_type, FrameType::Hello | FrameType::Close) {
@@ -286,10 +307,7 @@ impl Connection {
         let (echo, hello) = payload
             .split_first_chunk::<{ Preface::LEN }>()
             .ok_or(violation(Violation::PrefaceEcho))?;
-        if setup
-            .peer_preface
-            .is_none_or(|preface| preface.encode() != *echo)
-        {
+        if setup.peer_bytes != *echo {
             return Err(violation(Violation::PrefaceEcho));
         }
         let hello = Hello::decode(hello).map_err(violation)?;
@@ -315,7 +333,7 @@ impl Connection {
             .key_named_by(&peer)
             .ok_or(ConnectionError::Internal("no key"))?;
         let mut handshake =
-            Handshake::new(false, key, &peer, &setup.ephemeral).map_err(internal)?;
+            Handshake::new(false, key, &setup.peer_bytes, &setup.ephemeral).map_err(internal)?;
         let payload = handshake
             .read(message)
             .map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
@@ -364,14 +382,11 @@ impl Connection {
     /// the same as [`close`](Self::close).
     pub fn refuse(&mut self, status: Status) {
         if self.role == Role::Responder && matches!(self.phase, Phase::Preface | Phase::Handshake) {
-            self.raw.clear();
-            self.raw.extend_from_slice(
-                &Preface {
-                    status,
-                    ..own_preface(&self.config)
-                }
-                .encode(),
-            );
+            let status = match status {
+                Status::Accepted => Status::Refused,
+                status => status,
+            };
+            self.say_status(status, self.meant_key());
             self.end_with(ConnectionError::Refused(status), None);
         } else {
             self.close(self.now, Close::new(Close::GOING_AWAY, "refused"));

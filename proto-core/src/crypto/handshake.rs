@@ -39,15 +39,14 @@ impl Handshake {
     pub(crate) fn new(
         initiator: bool,
         key: &Key,
-        prologue: &Preface,
+        prologue: &[u8; Preface::LEN],
         ephemeral: &[u8; 32],
     ) -> Result<Handshake, HandshakeError> {
         let params: NoiseParams = PATTERN.parse().map_err(|_| HandshakeError::Internal)?;
-        let prologue = prologue.encode();
         let resolver = Box::new(Resolver(Zeroizing::new(*ephemeral)));
         let builder = Builder::with_resolver(params, resolver)
             .psk(0, key.bytes())
-            .and_then(|builder| builder.prologue(&prologue))
+            .and_then(|builder| builder.prologue(prologue))
             .map_err(|_| HandshakeError::Internal)?;
         let state = if initiator {
             builder.build_initiator()

@@ -4,6 +4,7 @@
 //!
 //! For authors of adapters; an event loop of one's own needs [`Connection`] only.
 
+mod outcomes;
 mod waiters;
 
 use crate::{
@@ -14,8 +15,8 @@ use crate::{
     message::{Message, Outcome, Received, Rejection},
     time::Time,
 };
-use alloc::collections::BTreeMap;
 use core::time::Duration;
+use outcomes::Outcomes;
 pub use waiters::{Interest, Place, Waiters};
 
 /// After a program's call has left the transport without anybody who waits for
@@ -27,8 +28,7 @@ const HAND_OVER: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
-    /// Messages whose outcome somebody may still ask for.
-    outcomes: BTreeMap<MessageId, Option<Outcome>>,
+    outcomes: Outcomes,
     opened: Option<Opened>,
     round_trip: Option<Duration>,
     /// Somebody was told that there is no room.
@@ -56,7 +56,7 @@ impl Session {
     pub fn new(connection: Connection) -> Session {
         Session {
             connection,
-            outcomes: BTreeMap::new(),
+            outcomes: Outcomes::default(),
             opened: None,
             round_trip: None,
             room_wanted: false,
@@ -131,8 +131,7 @@ impl Session {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::Outcome { id, outcome } => {
-                    if let Some(slot) = self.outcomes.get_mut(&id) {
-                        *slot = Some(outcome);
+                    if self.outcomes.told(id, outcome) {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
@@ -200,7 +199,7 @@ impl Session {
     fn note_sent(&mut self, sent: Result<MessageId, SendError>) -> Result<MessageId, SendError> {
         match &sent {
             Ok(id) => {
-                self.outcomes.insert(*id, None);
+                self.outcomes.expect(*id);
             }
             Err(error) => self.room_wanted |= error.reason == SendErrorReason::Full,
         }
@@ -265,14 +264,12 @@ impl Session {
 
     /// What became of a message, if that is known; it is told once.
     pub fn take_outcome(&mut self, id: MessageId) -> Option<Outcome> {
-        let outcome = self.outcomes.get_mut(&id)?.take()?;
-        self.outcomes.remove(&id);
-        Some(outcome)
+        self.outcomes.take(id)
     }
 
     /// Nobody will ask what became of a message.
     pub fn forget_outcome(&mut self, id: MessageId) {
-        self.outcomes.remove(&id);
+        self.outcomes.forget(id);
     }
 
     /// The next message; `Ok(None)` if none will come and nothing is wrong; `None`
@@ -336,9 +333,13 @@ impl Session {
         self.watch_timers(waiters);
     }
 
-    /// The program is there: the background need not look after the transport yet.
-    pub fn touch(&mut self) {
+    /// The program has what it wanted without driving. Whether it can leave as it
+    /// is: nothing is to be written, or the background will look before long.
+    pub fn touch(&mut self) -> bool {
+        let watched =
+            self.active && self.background_at <= self.connection.now().saturating_add(HAND_OVER);
         self.active = true;
+        watched || !self.wants_transmit()
     }
 
     /// Sees to it that the background looks in time for the next deadline.
@@ -366,7 +367,7 @@ impl Session {
             self.dispatch(waiters);
         }
         let active = core::mem::take(&mut self.active);
-        if active && !due && self.connection.end().is_none() {
+        if active && !due && !self.wants_transmit() && self.connection.end().is_none() {
             self.background_at = now.saturating_add(HAND_OVER);
             return Duty::Sleep;
         }

@@ -82,6 +82,7 @@ pub fn main() {
     let argument = |index: usize| arguments.get(index).map(String::as_str).unwrap_or_default();
     match argument(1) {
         "serve" => systems::serve(argument(2), argument(3), argument(4) == "echo"),
+        "drive" => println!("{:?}", systems::drive(argument(2), argument(3), &TASKS[argument(4).parse::<usize>().unwrap_or(0)])),
         "idle" => println!("{}", systems::idle(argument(2), argument(3))),
         _ => table(
             arguments
