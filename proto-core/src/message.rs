@@ -26,10 +26,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     pub(crate) const fn to_bits(self) -> u8 {
         self as u8
     }
 
+    #[inline]
     pub(crate) const fn from_bits(bits: u8) -> Option<Kind> {
         Some(match bits {
             0 => Kind::Message,
@@ -44,11 +46,13 @@ impl Kind {
     }
 
     /// Whether this kind carries a correlation id.
+    #[inline]
     pub const fn has_correlation(self) -> bool {
         !matches!(self, Kind::Message | Kind::Event)
     }
 
     /// Whether this kind carries a topic.
+    #[inline]
     pub const fn has_topic(self) -> bool {
         matches!(self, Kind::Event | Kind::Subscribe | Kind::Unsubscribe)
     }
@@ -67,10 +71,12 @@ pub enum AckLevel {
 }
 
 impl AckLevel {
+    #[inline]
     pub(crate) const fn to_bits(self) -> u8 {
         self as u8
     }
 
+    #[inline]
     pub(crate) const fn from_bits(bits: u8) -> Option<AckLevel> {
         Some(match bits {
             0 => AckLevel::None,
@@ -269,6 +275,7 @@ impl Message {
     }
 
     /// Payload plus topic, in bytes: what limits and credit count.
+    #[inline]
     pub fn size(&self) -> usize {
         self.payload
             .len()
@@ -380,6 +387,7 @@ pub struct Received {
 
 impl Received {
     /// Payload plus topic, in bytes.
+    #[inline]
     pub fn size(&self) -> usize {
         self.payload
             .len()

@@ -99,6 +99,7 @@ impl RecvBuf {
         !self.bytes().is_empty() || self.direct_missing() > 0
     }
 
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.scratch.get(self.used..).unwrap_or_default()
     }
@@ -108,6 +109,7 @@ impl RecvBuf {
     }
 
     /// Drops the first `n` bytes: they have been used up.
+    #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
         self.used = self.used.saturating_add(n).min(self.scratch.len());
     }
@@ -147,6 +149,7 @@ impl RecvBuf {
     ///
     /// Small ones share a slab; what would pin more than four times its size is
     /// copied; the rest is cut off without a copy.
+    #[inline]
     pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
         let n = n.min(self.bytes().len());
         if n > SLAB_PAYLOAD && n.saturating_mul(4) >= self.block {
@@ -202,6 +205,7 @@ impl RecvBuf {
     }
 
     /// How many bytes the current frame's payload lacks.
+    #[inline]
     pub(crate) fn direct_missing(&self) -> usize {
         self.direct_until.saturating_sub(self.assembly.len())
     }

@@ -40,11 +40,13 @@ impl SendBuf {
     }
 
     /// How many bytes have been made so far.
+    #[inline]
     pub(crate) fn made(&self) -> u64 {
         self.written.saturating_add(self.remaining as u64)
     }
 
     /// Appends by writing to the tail.
+    #[inline]
     pub(crate) fn with_tail<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
         let before = self.tail.len();
         let value = write(&mut self.tail);

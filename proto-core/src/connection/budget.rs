@@ -23,6 +23,7 @@ impl Budget {
     }
 
     /// A DATA frame came.
+    #[inline]
     pub(super) fn earn(&mut self) {
         self.tokens = self.tokens.saturating_add(1).min(CAPACITY);
     }

@@ -106,6 +106,7 @@ impl Connection {
     }
 
     /// Whether a step towards the end is due.
+    #[inline]
     pub(super) fn check_finished(&mut self) {
         if self.phase != Phase::Open {
             return;

@@ -106,6 +106,7 @@ impl Inbound {
     }
 
     /// A DATA frame with FIRST: checks it against every limit.
+    #[inline]
     pub(super) fn begin(
         &mut self,
         head: &DataHead<'_>,
@@ -157,6 +158,7 @@ impl Inbound {
     }
 
     /// A fragment of `n` bytes, with `have` bytes of the payload before it.
+    #[inline]
     pub(super) fn check_fragment(
         &self,
         first: bool,
@@ -184,6 +186,7 @@ impl Inbound {
     }
 
     /// The message that was coming is whole.
+    #[inline]
     pub(super) fn complete(&mut self, payload: Bytes, stats: &mut Stats) {
         let Some(Partial { mut head, .. }) = self.partial.take() else {
             return;
@@ -223,6 +226,7 @@ impl Inbound {
     }
 
     /// The next message for the program.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<Received> {
         let message = self.inbox.pop_front()?;
         if message.ack == AckLevel::Processed {
@@ -254,6 +258,7 @@ impl Inbound {
         true
     }
 
+    #[inline]
     fn free(&mut self, size: usize) {
         self.freed_messages = self.freed_messages.saturating_add(1);
         self.freed_bytes = self.freed_bytes.saturating_add(size as u64);
@@ -272,6 +277,7 @@ impl Inbound {
     }
 
     /// Whether an ACK should go out although nothing else does.
+    #[inline]
     pub(super) fn ack_is_due(&self, no_more_input: bool) -> bool {
         self.unacked >= ACK_EVERY || (self.unacked > 0 && no_more_input)
     }
@@ -302,6 +308,7 @@ impl Inbound {
     }
 
     /// New limits for the peer, if it should be told.
+    #[inline]
     pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
         let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
         let messages = self

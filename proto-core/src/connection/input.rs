@@ -112,6 +112,7 @@ impl Connection {
     }
 
     /// Plain mode: one frame, or the beginning of a large one.
+    #[inline]
     fn take_frame(&mut self, input: &mut RecvBuf) -> Result<bool, Violation> {
         if input.direct_missing() > 0 {
             return Ok(false);
@@ -147,6 +148,7 @@ impl Connection {
     }
 
     /// A frame that `input` has whole.
+    #[inline]
     fn take_whole_frame(
         &mut self,
         header: FrameHeader,
@@ -167,6 +169,7 @@ impl Connection {
     }
 
     /// A DATA frame whose body stands whole at the front of `input`.
+    #[inline]
     fn take_data(
         &mut self,
         first: bool,
@@ -212,6 +215,7 @@ impl Connection {
 
     /// Checks a fragment, uses up the fields before its payload, and returns the
     /// length of that.
+    #[inline]
     fn begin_fragment(
         &mut self,
         first: bool,

@@ -283,6 +283,7 @@ impl Connection {
             .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
+    #[inline]
     fn queue(
         &mut self,
         now: Time,
@@ -305,6 +306,7 @@ impl Connection {
         Ok(self.outbound.push(message, deadline, tracked))
     }
 
+    #[inline]
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
         if self.phase == Phase::Closing || self.phase == Phase::Closed {
             let end = self.end.clone().or_else(|| self.farewell.announced());
@@ -376,6 +378,7 @@ impl Connection {
     // --- 3. What there is to know ----------------------------------------------
 
     /// The next message, in the order in which the peer sent them.
+    #[inline]
     pub fn recv(&mut self) -> Option<Received> {
         let message = self.inbound.take()?;
         self.check_finished();

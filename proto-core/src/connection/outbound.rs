@@ -106,6 +106,7 @@ impl Outbound {
     /// Whether one more message fits. `untold` is how many events
     /// the driver has not taken yet: they count, or a driver that never asks
     /// would let them pile up.
+    #[inline]
     pub(super) fn has_room(&self, config: &Config, untold: usize) -> bool {
         let messages = self
             .queue
@@ -128,6 +129,7 @@ impl Outbound {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(size);
     }
 
+    #[inline]
     pub(super) fn push(
         &mut self,
         message: Message,
@@ -180,6 +182,7 @@ impl Outbound {
     }
 
     /// Whether a DATA frame could go out now.
+    #[inline]
     pub(super) fn can_send(&self) -> bool {
         self.current.is_some()
             || self
@@ -188,6 +191,7 @@ impl Outbound {
                 .is_some_and(|queued| self.credit_covers(queued))
     }
 
+    #[inline]
     fn credit_covers(&self, queued: &Queued) -> bool {
         let size = queued.message.size();
         size > self.peer_max
@@ -216,6 +220,7 @@ impl Outbound {
     /// Writes the header of the next DATA frame, of at most `room` bytes with
     /// its payload, and returns the payload. `None` if nothing may be sent, or a
     /// fragment of the least size does not fit.
+    #[inline]
     pub(super) fn next_fragment(
         &mut self,
         room: usize,
@@ -270,6 +275,7 @@ impl Outbound {
     }
 
     /// Takes the next message from the queue, if the credit covers it.
+    #[inline]
     fn begin(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
         while self
             .queue
@@ -301,6 +307,7 @@ impl Outbound {
     }
 
     /// The current message's last fragment was made; its payload has been taken.
+    #[inline]
     fn completed(&mut self, stats: &mut Stats) {
         let Some(Current { queued, seq, .. }) = self.current.take() else {
             return;
@@ -555,6 +562,7 @@ impl Outbound {
 }
 
 /// Writes what stands before the `n` bytes of payload in a DATA frame.
+#[inline]
 fn write_head(
     head: Option<&DataHead<'_>>,
     fin: bool,

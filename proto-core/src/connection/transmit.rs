@@ -37,6 +37,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn control_due(&self) -> bool {
         self.pad_due
             || !self.inbound.verdicts.is_empty()
@@ -47,6 +48,7 @@ impl Connection {
             || !self.outbound.cancels.is_empty()
     }
 
+    #[inline]
     fn data_due(&self) -> bool {
         self.phase == Phase::Open && self.outbound.can_send()
     }

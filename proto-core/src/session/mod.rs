@@ -210,6 +210,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Connection::send_untracked`].
+    #[inline]
     pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
         let sent = self.connection.send_untracked(now, message);
         if let Err(error) = &sent {
@@ -223,6 +224,7 @@ impl Session {
     ///
     /// # Errors
     /// Why there will not be any more.
+    #[inline]
     pub fn poll_room(&mut self, gathered: usize) -> Option<Result<(), SendErrorReason>> {
         match self.connection.check_room() {
             Ok(()) if self.connection.queued_bytes() < gathered => Some(Ok(())),
@@ -277,6 +279,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection has ended, where that was not orderly.
+    #[inline]
     pub fn poll_recv(&mut self) -> Option<Result<Option<Received>, ConnectionError>> {
         if let Some(message) = self.connection.recv() {
             return Some(Ok(Some(message)));
@@ -335,6 +338,7 @@ impl Session {
 
     /// The program has what it wanted without driving. Whether it can leave as it
     /// is: nothing is to be written, or the background will look before long.
+    #[inline]
     pub fn touch(&mut self) -> bool {
         let watched =
             self.active && self.background_at <= self.connection.now().saturating_add(HAND_OVER);

@@ -36,6 +36,7 @@ pub enum FrameType {
 }
 
 impl FrameType {
+    #[inline]
     fn to_byte(self) -> u8 {
         match self {
             FrameType::Pad => 0,
@@ -54,6 +55,7 @@ impl FrameType {
         }
     }
 
+    #[inline]
     fn from_byte(byte: u8) -> Option<FrameType> {
         Some(match byte {
             0 => FrameType::Pad,
@@ -92,6 +94,7 @@ impl FrameHeader {
     /// # Errors
     /// A [`Violation`] for a type or flag that is not known, and for a frame
     /// (header and body) above `max_frame` bytes.
+    #[inline]
     pub fn decode(bytes: &[u8], max_frame: usize) -> Result<Option<FrameHeader>, Violation> {
         let mut reader = Reader::new(bytes);
         let Some(byte) = reader.u8() else {
@@ -117,6 +120,7 @@ impl FrameHeader {
     }
 
     /// Appends a header.
+    #[inline]
     pub fn encode(frame_type: FrameType, body_len: usize, out: &mut impl BufMut) {
         out.put_u8(frame_type.to_byte());
         varint::encode(body_len as u64, out);
@@ -164,6 +168,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// A [`Violation`] if the body is too short, too long, or not what its type
     /// says.
+    #[inline]
     pub fn decode(frame_type: FrameType, body: &'a [u8]) -> Result<Frame<'a>, Violation> {
         let mut reader = Reader::new(body);
         let frame = Self::fields(frame_type, &mut reader)
@@ -184,6 +189,7 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
+    #[inline]
     fn fields(frame_type: FrameType, reader: &mut Reader<'a>) -> Option<Frame<'a>> {
         let text = |reader: &Reader<'a>| core::str::from_utf8(reader.rest()).ok();
         Some(match frame_type {
@@ -220,6 +226,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Appends the frame, header and body.
+    #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         let len = varint::encoded_len;
         match *self {
@@ -290,12 +297,14 @@ impl<'a> DataHead<'a> {
     ///
     /// # Errors
     /// A [`Violation`] if it is malformed.
+    #[inline]
     pub fn decode(fin: bool, body: &'a [u8]) -> Result<(DataHead<'a>, usize), Violation> {
         let mut reader = Reader::new(body);
         let head = Self::fields(fin, &mut reader).ok_or(Violation::MessageMalformed)?;
         Ok((head, body.len().saturating_sub(reader.rest().len())))
     }
 
+    #[inline]
     fn fields(fin: bool, reader: &mut Reader<'a>) -> Option<DataHead<'a>> {
         let seq = reader.varint()?;
         let byte = reader.u8()?;
@@ -338,6 +347,7 @@ impl<'a> DataHead<'a> {
     }
 
     /// Appends the head, without header and payload.
+    #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         varint::encode(self.seq, out);
         let correlation = if self.correlation.is_some() { 0x20 } else { 0 };
@@ -353,6 +363,7 @@ impl<'a> DataHead<'a> {
     }
 
     /// How many bytes [`encode`](Self::encode) writes.
+    #[inline]
     pub fn encoded_len(&self) -> usize {
         let numbers = [self.total, self.correlation]
             .into_iter()

@@ -7,6 +7,7 @@ pub const MAX: u64 = (1 << 62) - 1;
 
 /// Appends `value` in its shortest form. Values above [`MAX`] do not occur in
 /// this protocol; they are written as `MAX`.
+#[inline]
 pub fn encode(value: u64, out: &mut impl BufMut) {
     #[expect(clippy::cast_possible_truncation, reason = "each arm checks the range")]
     match value {
@@ -18,6 +19,7 @@ pub fn encode(value: u64, out: &mut impl BufMut) {
 }
 
 /// How many bytes [`encode`] writes for `value`.
+#[inline]
 pub const fn encoded_len(value: u64) -> usize {
     match value {
         0..=0x3f => 1,
@@ -39,6 +41,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -46,6 +49,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `N` bytes.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -53,6 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint of any of the four forms.
+    #[inline]
     pub fn varint(&mut self) -> Option<u64> {
         let first = *self.0.first()?;
         Some(match first >> 6 {
@@ -64,6 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `n` bytes.
+    #[inline]
     pub fn bytes(&mut self, n: u64) -> Option<&'a [u8]> {
         let (first, rest) = self.0.split_at_checked(usize::try_from(n).ok()?)?;
         self.0 = rest;
@@ -71,11 +77,13 @@ impl<'a> Reader<'a> {
     }
 
     /// All that is left.
+    #[inline]
     pub const fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// Whether nothing is left.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
