@@ -44,10 +44,12 @@ impl Future for Background {
                 while shared.drive_read(now) == Step::Progress
                     || shared.drive_write(now) == Step::Progress
                 {}
-                if shared.session(|session| session.is_drained()) && shared.close_if_drained() {
+                if shared.session(|session| session.is_drained() || session.is_overdue(now))
+                    && shared.close_if_drained(now)
+                {
                     return Poll::Ready(());
                 }
-                shared.release_buffers();
+                shared.release();
             }
             let Some(at) = shared.session(|session| session.background_sleeps(duty)) else {
                 return Poll::Pending;

@@ -8,7 +8,7 @@ use crate::{
     transport,
 };
 use sealpipe_core::{
-    Close, Config, Connection as Core, ConnectionError, Message, Opened, Role, SendErrorReason,
+    Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason,
     Stats,
     session::{Interest, Place, Session},
 };
@@ -26,7 +26,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Ends the connection when the program has let go of all its handles.
 pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) opened: OnceLock<Opened>,
     pub(crate) peer: Arc<OnceLock<Peer>>,
     pub(crate) config: Arc<Config>,
 }
@@ -99,6 +98,8 @@ pub struct Connection {
     pub(crate) owner: Arc<Owner>,
     /// Of the `Stream` and `Sink` sides.
     pub(crate) recv_place: Place,
+    /// The `Stream` side has told why the connection has ended.
+    pub(crate) end_told: bool,
     pub(crate) send_place: Place,
 }
 
@@ -231,7 +232,6 @@ impl Connection {
         tokio::spawn(Background::new(shared.clone()));
         let owner = Arc::new(Owner {
             shared,
-            opened: OnceLock::new(),
             peer,
             config,
         });
@@ -255,10 +255,10 @@ impl Connection {
             sealed = opened.handshake_hash.is_some(),
             "connection open"
         );
-        let _ = owner.opened.set(opened);
         Ok(Connection {
             owner,
             recv_place: Place::default(),
+            end_told: false,
             send_place: Place::default(),
         })
     }
@@ -384,10 +384,8 @@ impl Connection {
     /// Sealed mode: a hash that is the same on both sides and on no other
     /// connection, for channel binding.
     pub fn handshake_hash(&self) -> Option<[u8; 32]> {
-        self.owner
-            .opened
-            .get()
-            .and_then(|opened| opened.handshake_hash)
+        self.shared()
+            .session(|session| session.opened().and_then(|opened| opened.handshake_hash))
     }
 
     /// Owned halves, for two tasks. The connection ends when both are dropped.
@@ -427,12 +425,12 @@ pub(crate) async fn close(owner: &Owner, why: Close) {
 
 pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
     let shared = &owner.shared;
-    shared.session(|session| session.ping());
+    let asked = shared.session(|session| session.ping());
     let limit = owner.config.send_timeout();
     let mut waiting = Waiting::new(shared);
     let answer = poll_fn(|context| {
         waiting.poll(context, Interest::Progress, true, |session| {
-            match session.take_round_trip() {
+            match session.round_trip(asked) {
                 Some(round_trip) => Some(Ok(round_trip)),
                 None => session.connection().end().cloned().map(Err),
             }
@@ -473,6 +471,11 @@ impl futures_core::Stream for Connection {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        crate::halves::poll_next(&this.owner, &mut this.recv_place, context)
+        crate::halves::poll_next(
+            &this.owner,
+            &mut this.recv_place,
+            &mut this.end_told,
+            context,
+        )
     }
 }

@@ -32,6 +32,8 @@ pub struct Sender {
 pub struct Receiver {
     owner: Arc<Owner>,
     place: Place,
+    /// The `Stream` side has told why the connection has ended.
+    end_told: bool,
 }
 
 pub(crate) fn split(owner: Arc<Owner>) -> (Sender, Receiver) {
@@ -44,6 +46,7 @@ pub(crate) fn split(owner: Arc<Owner>) -> (Sender, Receiver) {
         Receiver {
             owner,
             place: Place::default(),
+            end_told: false,
         },
     )
 }
@@ -145,18 +148,26 @@ impl Receiver {
     }
 }
 
+/// An error is the last item: who collects a stream must come to an end.
 pub(crate) fn poll_next(
     owner: &Owner,
     place: &mut Place,
+    end_told: &mut bool,
     context: &Context<'_>,
 ) -> Poll<Option<Result<Incoming, Error>>> {
+    if *end_told {
+        return Poll::Ready(None);
+    }
     let shared = &owner.shared;
     let poll = shared.poll_wait(context, place, Interest::Message, false, |session| {
         session.poll_recv()
     });
     poll.map(|received| match received {
         Ok(message) => message.map(|message| Ok(Incoming::new(message, shared))),
-        Err(end) => Some(Err(Error::Connection(end))),
+        Err(end) => {
+            *end_told = true;
+            Some(Err(Error::Connection(end)))
+        }
     })
 }
 
@@ -210,7 +221,7 @@ impl Stream for Receiver {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        poll_next(&this.owner, &mut this.place, context)
+        poll_next(&this.owner, &mut this.place, &mut this.end_told, context)
     }
 }
 

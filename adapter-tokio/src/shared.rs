@@ -375,8 +375,9 @@ impl Shared {
         lock(&self.signals.waiters).set_background(waker);
     }
 
-    /// Gives back the memory of empty buffers.
-    pub(crate) fn release_buffers(&self) {
+    /// Gives back the memory of what is empty.
+    pub(crate) fn release(&self) {
+        self.with(|session, waiters| session.release(waiters));
         if let Some(mut reader) = try_lock(&self.reader) {
             reader.buf.release();
         }
@@ -385,13 +386,15 @@ impl Shared {
         }
     }
 
-    /// Closes the stream if there is no more to be written; says whether it is
-    /// closed.
-    pub(crate) fn close_if_drained(&self) -> bool {
+    /// Closes the stream if there is no more to be written, or the peer has not
+    /// taken it for too long; says whether it is closed.
+    pub(crate) fn close_if_drained(&self, now: Time) -> bool {
         let mut writer = lock(&self.writer);
         let flushed =
             writer.io.is_none() || (bytes::Buf::remaining(&writer.buf) == 0 && !writer.unflushed);
-        if !flushed || !self.session(|session| session.is_drained()) {
+        let done =
+            self.session(|session| (flushed && session.is_drained()) || session.is_overdue(now));
+        if !done {
             return false;
         }
         writer.io = None;

@@ -34,11 +34,11 @@ pub(crate) struct Arguments {
     /// and byte counts, -vvv also the runtime. Never payloads or keys. Warnings
     /// are logged always. SEALPIPE_LOG sets it for each part, as in
     /// "warn,sealpipe_tokio=trace"
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
     pub(crate) verbose: u8,
 
     /// The asynchronous runtime to run on
-    #[arg(long, global = true, value_enum, default_value_t = Runtime::Tokio, value_name = "NAME")]
+    #[arg(long, global = true, value_enum, default_value_t = Runtime::Tokio, value_name = "NAME", display_order = 101)]
     pub(crate) runtime: Runtime,
 }
 
@@ -70,11 +70,8 @@ pub(crate) enum Command {
     /// seconds, leaves nothing behind, and exits with 0 only if every message
     /// arrived once, in order and unchanged.
     Demo,
-    /// Receive messages and print each as one line
     Listen(Listen),
-    /// Send a message, or one for each line of stdin, and say what became of it
     Send(Send),
-    /// Measure round trips to a listener
     Ping(Ping),
     /// The other process of `demo`.
     #[command(hide = true)]
@@ -167,6 +164,7 @@ pub(crate) struct Listen {
 /// arrived and can safely be sent again. unknown: it may or may not have arrived.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
+#[command(override_usage = "sealpipe send [OPTIONS] <NAME> <TEXT | - | --file <PATH>>")]
 #[command(group = ArgGroup::new("what").args(["text", "file"]).required(true))]
 pub(crate) struct Send {
     #[command(flatten)]

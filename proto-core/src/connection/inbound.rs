@@ -9,6 +9,7 @@ use crate::{
     wire::{DataHead, MIN_FRAGMENT},
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, VecDeque},
     string::String,
     sync::Arc,
@@ -34,7 +35,8 @@ pub(super) struct Verdict {
 }
 
 pub(super) struct Inbound {
-    pub(super) partial: Option<Partial>,
+    /// Boxed: most connections, most of the time, have none.
+    pub(super) partial: Option<Box<Partial>>,
     inbox: VecDeque<Received>,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: BTreeMap<u64, usize>,
@@ -105,14 +107,15 @@ impl Inbound {
             && self.partial.is_none()
     }
 
-    /// A DATA frame with FIRST: checks it against every limit.
+    /// A DATA frame with FIRST: checks it against every limit. Returns the message,
+    /// without its payload, and how long that will be.
     #[inline]
     pub(super) fn begin(
         &mut self,
         head: &DataHead<'_>,
         payload: usize,
         config: &Config,
-    ) -> Result<(), Violation> {
+    ) -> Result<(Received, usize), Violation> {
         if self.partial.is_some() {
             return Err(Violation::FirstInsideMessage);
         }
@@ -149,59 +152,52 @@ impl Inbound {
             payload: Bytes::new(),
         };
         // `size` is at most `max_message`, which is a `usize`.
-        self.partial = Some(Partial {
-            head,
-            total: usize::try_from(total).unwrap_or(usize::MAX),
-            direct: None,
-        });
-        Ok(())
+        Ok((head, usize::try_from(total).unwrap_or(usize::MAX)))
     }
 
-    /// A fragment of `n` bytes, with `have` bytes of the payload before it.
-    #[inline]
-    pub(super) fn check_fragment(
-        &self,
-        first: bool,
-        fin: bool,
-        n: usize,
-        have: usize,
-    ) -> Result<(), Violation> {
+    /// Keeps a message whose payload is yet to come.
+    pub(super) fn expect_more(&mut self, head: Received, total: usize) {
+        self.partial = Some(Box::new(Partial {
+            head,
+            total,
+            direct: None,
+        }));
+    }
+
+    /// A fragment of `n` bytes that is not the first, with `have` bytes of the
+    /// payload before it.
+    pub(super) fn check_more(&self, fin: bool, n: usize, have: usize) -> Result<(), Violation> {
         let partial = self
             .partial
             .as_ref()
             .ok_or(Violation::FragmentWithoutFirst)?;
-        let sum = have.saturating_add(n);
-        if (!fin && n < MIN_FRAGMENT) || (!first && n == 0) {
+        if n == 0 {
             return Err(Violation::TinyFragment);
         }
-        if sum > partial.total || fin != (sum == partial.total) {
-            return Err(Violation::FragmentLength);
-        }
-        Ok(())
+        check_fragment(fin, n, have, partial.total)
     }
 
-    /// How long the payload of the message that is coming will be.
-    pub(super) fn total(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.total)
-    }
-
-    /// The message that was coming is whole.
-    #[inline]
+    /// The message whose fragments were coming is whole.
     pub(super) fn complete(&mut self, payload: Bytes, stats: &mut Stats) {
-        let Some(Partial { mut head, .. }) = self.partial.take() else {
-            return;
-        };
-        head.payload = payload;
+        if let Some(partial) = self.partial.take() {
+            self.received(partial.head, payload, stats);
+        }
+    }
+
+    /// A message has come whole.
+    #[inline]
+    pub(super) fn received(&mut self, mut message: Received, payload: Bytes, stats: &mut Stats) {
+        message.payload = payload;
         self.next = self.next.saturating_add(1);
         stats.messages_received = stats.messages_received.saturating_add(1);
-        stats.bytes_received = stats.bytes_received.saturating_add(head.size() as u64);
+        stats.bytes_received = stats.bytes_received.saturating_add(message.size() as u64);
         if self.frozen {
             return;
         }
-        if head.ack != AckLevel::None {
+        if message.ack != AckLevel::None {
             self.unacked = self.unacked.saturating_add(1);
         }
-        self.inbox.push_back(head);
+        self.inbox.push_back(message);
     }
 
     /// The peer takes message `seq` back. `Ok(true)` if the program has it or
@@ -233,9 +229,6 @@ impl Inbound {
             self.owed.insert(message.seq, message.size());
         } else {
             self.free(message.size());
-        }
-        if self.inbox.is_empty() && self.inbox.capacity() > 64 {
-            self.inbox = VecDeque::new();
         }
         Some(message)
     }
@@ -331,4 +324,32 @@ impl Inbound {
     pub(super) fn grant(&mut self, (bytes, messages): (u64, u64)) {
         (self.granted_bytes, self.granted_messages) = (bytes, messages);
     }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn release(&mut self) {
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+        if self.verdicts.is_empty() {
+            self.verdicts = VecDeque::new();
+        }
+    }
+}
+
+/// A fragment of `n` bytes after `have` of `total`.
+#[inline]
+pub(super) fn check_fragment(
+    fin: bool,
+    n: usize,
+    have: usize,
+    total: usize,
+) -> Result<(), Violation> {
+    if !fin && n < MIN_FRAGMENT {
+        return Err(Violation::TinyFragment);
+    }
+    let sum = have.saturating_add(n);
+    if sum > total || fin != (sum == total) {
+        return Err(Violation::FragmentLength);
+    }
+    Ok(())
 }

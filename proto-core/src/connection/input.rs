@@ -1,11 +1,12 @@
 //! From bytes to frames to what they mean (PROTOCOL.md, sections 5 and 6).
 
-use super::{Connection, Phase, ending::Farewell, timers::Timer};
+use super::{Connection, Phase, ending::Farewell, inbound::check_fragment, timers::Timer};
 use crate::{
     buffer::RecvBuf,
     crypto::Opener,
     error::{Close, ConnectionError, Lost, Sealed, Violation},
     event::Event,
+    message::Received,
     wire::{
         DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD, MAX_FRAME_PLAIN, MAX_FRAME_SEALED,
         Mode, TAG,
@@ -177,15 +178,13 @@ impl Connection {
         body: usize,
         input: &mut RecvBuf,
     ) -> Result<(), Violation> {
-        let n = self.begin_fragment(first, fin, body, input)?;
         if first && fin {
+            let (message, _, n) = self.begin_message(fin, body, input)?;
             let payload = input.take_payload(n);
-            self.inbound.complete(payload, &mut self.stats);
+            self.inbound.received(message, payload, &mut self.stats);
             return Ok(());
         }
-        if first {
-            input.begin_assembly(self.inbound.total());
-        }
+        let n = self.begin_fragment(first, fin, body, input)?;
         input.append_to_assembly(n);
         self.fragment_done(fin, input);
         Ok(())
@@ -201,9 +200,6 @@ impl Connection {
         input: &mut RecvBuf,
     ) -> Result<(), Violation> {
         let n = self.begin_fragment(first, fin, body, input)?;
-        if first {
-            input.begin_assembly(self.inbound.total());
-        }
         let have = input.bytes().len();
         input.append_to_assembly(have);
         input.read_direct(n.saturating_sub(have));
@@ -213,9 +209,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Checks a fragment, uses up the fields before its payload, and returns the
-    /// length of that.
-    #[inline]
+    /// Checks a fragment of a message that is put together, uses up the fields
+    /// before its payload, and returns the length of that.
     fn begin_fragment(
         &mut self,
         first: bool,
@@ -223,26 +218,38 @@ impl Connection {
         body: usize,
         input: &mut RecvBuf,
     ) -> Result<usize, Violation> {
-        self.budget.earn();
-        let mut n = body;
-        if first {
-            let front = input.bytes().get(..body).unwrap_or(input.bytes());
-            let (head, length) = DataHead::decode(fin, front)?;
-            n = body.saturating_sub(length);
-            self.inbound.begin(&head, n, &self.config)?;
-            input.consume(length);
-            if !fin {
-                let timeout = self.config.message_timeout;
-                self.timers
-                    .set(Timer::Message, self.now.saturating_add(timeout));
-            }
+        if !first {
+            self.budget.earn();
+            self.inbound.check_more(fin, body, input.assembly_len())?;
+            return Ok(body);
         }
-        let have = if first { 0 } else { input.assembly_len() };
-        self.inbound.check_fragment(first, fin, n, have)?;
-        if fin && !first {
-            self.timers.clear(Timer::Message);
-        }
+        let (message, total, n) = self.begin_message(fin, body, input)?;
+        self.inbound.expect_more(message, total);
+        input.begin_assembly(total);
+        let timeout = self.config.message_timeout;
+        self.timers
+            .set(Timer::Message, self.now.saturating_add(timeout));
         Ok(n)
+    }
+
+    /// Checks the first fragment of a message and uses up the fields before its
+    /// payload. Returns the message, the length of its whole payload, and that of
+    /// the payload in this fragment.
+    #[inline]
+    fn begin_message(
+        &mut self,
+        fin: bool,
+        body: usize,
+        input: &mut RecvBuf,
+    ) -> Result<(Received, usize, usize), Violation> {
+        self.budget.earn();
+        let front = input.bytes().get(..body).unwrap_or(input.bytes());
+        let (head, length) = DataHead::decode(fin, front)?;
+        let n = body.saturating_sub(length);
+        let (message, total) = self.inbound.begin(&head, n, &self.config)?;
+        check_fragment(fin, n, 0, total)?;
+        input.consume(length);
+        Ok((message, total, n))
     }
 
     fn fragment_done(&mut self, fin: bool, input: &mut RecvBuf) {

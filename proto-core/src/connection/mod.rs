@@ -388,9 +388,6 @@ impl Connection {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
-            if self.events.is_empty() && self.events.capacity() > 64 {
-                self.events = VecDeque::new();
-            }
             return Some(event);
         }
         match &self.end {
@@ -475,6 +472,15 @@ impl Connection {
     /// latest. May be early, and changes with every other call.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()
+    }
+
+    /// Gives back memory that holds nothing. For when the connection is idle.
+    pub fn release(&mut self) {
+        self.inbound.release();
+        self.outbound.release();
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
     }
 
     /// Whether the connection has ended and has nothing more to write: once the

@@ -23,9 +23,9 @@ struct Queued {
     deadline: Time,
 }
 
-/// The message that is being cut into fragments. Its payload shrinks.
+/// The message at the front of the queue is being cut into fragments; its payload
+/// shrinks.
 struct Current {
-    queued: Queued,
     seq: u64,
     begun: bool,
 }
@@ -111,7 +111,6 @@ impl Outbound {
         let messages = self
             .queue
             .len()
-            .saturating_add(usize::from(self.current.is_some()))
             .saturating_add(self.in_flight.len())
             .saturating_add(self.reserved_messages)
             .saturating_add(untold);
@@ -151,17 +150,12 @@ impl Outbound {
 
     /// Messages that wait to be sent, and their sizes.
     pub(super) fn queued(&self) -> (usize, usize) {
-        (
-            self.queue
-                .len()
-                .saturating_add(usize::from(self.current.is_some())),
-            self.queue_bytes,
-        )
+        (self.queue.len(), self.queue_bytes)
     }
 
     /// Whether nothing waits to be sent.
     pub(super) fn is_drained(&self) -> bool {
-        self.queue.is_empty() && self.current.is_none()
+        self.queue.is_empty()
     }
 
     /// Whether every message has all that it will get.
@@ -232,7 +226,7 @@ impl Outbound {
             self.begin(events, stats);
         }
         let current = self.current.as_mut()?;
-        let message = &mut current.queued.message;
+        let message = &mut self.queue.front_mut()?.message;
         let left = message.payload.len();
         let head = (!current.begun).then(|| DataHead {
             seq: current.seq,
@@ -249,10 +243,9 @@ impl Outbound {
         let fin = FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room;
         if fin {
             write_head(head.as_ref(), fin, left, head_len, out);
-            self.queue_bytes = self.queue_bytes.saturating_sub(message.size());
-            let payload = core::mem::take(&mut message.payload);
-            self.completed(stats);
-            return Some(payload);
+            let seq = current.seq;
+            self.current = None;
+            return self.completed(seq, stats);
         }
         let head = head.map(|head| DataHead {
             total: Some(left as u64),
@@ -274,22 +267,17 @@ impl Outbound {
         Some(payload)
     }
 
-    /// Takes the next message from the queue, if the credit covers it.
+    /// Turns to the message at the front of the queue, if the credit covers it.
     #[inline]
     fn begin(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        while self
-            .queue
-            .front()
-            .is_some_and(|queued| self.credit_covers(queued))
-        {
-            let Some(queued) = self.queue.pop_front() else {
+        while let Some(queued) = self.queue.front() {
+            if !self.credit_covers(queued) {
                 return;
-            };
+            }
             let size = queued.message.size();
             if size > self.peer_max {
                 // Queued before the peer had said what it accepts.
-                self.queue_bytes = self.queue_bytes.saturating_sub(size);
-                tell(queued.id, Outcome::NotSent, events, stats);
+                self.drop_queued(0, events, stats);
                 continue;
             }
             self.used_messages = self.used_messages.saturating_add(1);
@@ -297,28 +285,28 @@ impl Outbound {
             stats.bytes_sent = stats.bytes_sent.saturating_add(size as u64);
             let seq = self.next_seq;
             self.next_seq = self.next_seq.saturating_add(1);
-            self.current = Some(Current {
-                queued,
-                seq,
-                begun: false,
-            });
+            self.current = Some(Current { seq, begun: false });
             return;
         }
     }
 
-    /// The current message's last fragment was made; its payload has been taken.
+    /// The last fragment of the message at the front of the queue was made;
+    /// returns its payload.
     #[inline]
-    fn completed(&mut self, stats: &mut Stats) {
-        let Some(Current { queued, seq, .. }) = self.current.take() else {
-            return;
-        };
+    fn completed(&mut self, seq: u64, stats: &mut Stats) -> Option<Bytes> {
+        let Queued {
+            message,
+            id,
+            deadline,
+        } = self.queue.pop_front()?;
+        self.queue_bytes = self.queue_bytes.saturating_sub(message.size());
         stats.messages_sent = stats.messages_sent.saturating_add(1);
-        let ack = queued.message.ack;
-        if queued.id.is_some() || ack == AckLevel::Processed {
+        let ack = message.ack;
+        if id.is_some() || ack == AckLevel::Processed {
             self.in_flight.push_back(InFlight {
                 seq,
-                id: queued.id,
-                deadline: queued.deadline,
+                id,
+                deadline,
                 ack,
                 done: false,
             });
@@ -326,6 +314,7 @@ impl Outbound {
                 self.sending.push_back((u64::MAX, seq));
             }
         }
+        Some(message.payload)
     }
 
     /// What was made since the last call ends at this offset of the output.
@@ -366,9 +355,21 @@ impl Outbound {
         while self.in_flight.front().is_some_and(|entry| entry.done) {
             self.in_flight.pop_front();
         }
-        // Idle connections should hold nothing.
-        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 && self.queue.is_empty() {
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn release(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        if self.in_flight.is_empty() {
             self.in_flight = VecDeque::new();
+        }
+        if self.sending.is_empty() {
+            self.sending = VecDeque::new();
+        }
+        if self.cancels.is_empty() {
+            self.cancels = VecDeque::new();
         }
     }
 
@@ -455,14 +456,6 @@ impl Outbound {
             self.drop_queued(index, events, stats);
             return true;
         }
-        if self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.queued.id == Some(id))
-        {
-            self.abandon_current(events, stats);
-            return true;
-        }
         let sent = self.in_flight.iter().find(|entry| entry.id == Some(id));
         if let Some(entry) = sent.filter(|entry| !self.cancels.contains(&entry.seq)) {
             self.cancels.push_back(entry.seq);
@@ -470,31 +463,30 @@ impl Outbound {
         false
     }
 
+    /// Drops a message that was not handed out whole. If it was begun, the peer is
+    /// told to forget it.
     fn drop_queued(&mut self, index: usize, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        if let Some(queued) = self.queue.remove(index) {
-            self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
-            tell(queued.id, Outcome::NotSent, events, stats);
-        }
-    }
-
-    /// Ends the current message before its last fragment.
-    fn abandon_current(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        if let Some(current) = self.current.take() {
-            self.queue_bytes = self
-                .queue_bytes
-                .saturating_sub(current.queued.message.size());
-            if current.begun {
-                self.cancels.push_back(current.seq);
-            } else {
+        let current = if index == 0 {
+            self.current.take()
+        } else {
+            None
+        };
+        let Some(queued) = self.queue.remove(index) else {
+            return;
+        };
+        let size = queued.message.size();
+        self.queue_bytes = self.queue_bytes.saturating_sub(size);
+        match current {
+            Some(current) if current.begun => self.cancels.push_back(current.seq),
+            Some(current) => {
                 // The peer has not heard of it: its number and credit are free.
                 self.next_seq = current.seq;
                 self.used_messages = self.used_messages.saturating_sub(1);
-                self.used_bytes = self
-                    .used_bytes
-                    .saturating_sub(current.queued.message.size() as u64);
+                self.used_bytes = self.used_bytes.saturating_sub(size as u64);
             }
-            tell(current.queued.id, Outcome::NotSent, events, stats);
+            None => {}
         }
+        tell(queued.id, Outcome::NotSent, events, stats);
     }
 
     /// Ends what has reached its deadline; returns the earliest that has not.
@@ -514,11 +506,6 @@ impl Outbound {
                 index = index.saturating_add(1);
             }
         }
-        match &self.current {
-            Some(current) if current.queued.deadline <= now => self.abandon_current(events, stats),
-            Some(current) => next = next.min(current.queued.deadline),
-            None => {}
-        }
         for entry in self.in_flight.iter_mut().filter(|entry| entry.id.is_some()) {
             if entry.deadline <= now {
                 tell(entry.id.take(), Outcome::Unknown, events, stats);
@@ -534,7 +521,6 @@ impl Outbound {
         while !self.queue.is_empty() {
             self.drop_queued(0, events, stats);
         }
-        self.abandon_current(events, stats);
         self.queue = VecDeque::new();
     }
 

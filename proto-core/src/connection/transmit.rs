@@ -178,9 +178,6 @@ impl Connection {
         if !fits(tail) {
             return;
         }
-        if self.inbound.verdicts.is_empty() && self.inbound.verdicts.capacity() > 64 {
-            self.inbound.verdicts = alloc::collections::VecDeque::new();
-        }
         // It costs nothing to go along with something else.
         if self.inbound.ack_is_due(self.input_idle)
             || (self.inbound.has_unacked() && self.something_else_due(tail))

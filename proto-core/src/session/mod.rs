@@ -15,6 +15,7 @@ use crate::{
     message::{Message, Outcome, Received, Rejection},
     time::Time,
 };
+use alloc::boxed::Box;
 use core::time::Duration;
 use outcomes::Outcomes;
 pub use waiters::{Interest, Place, Waiters};
@@ -29,8 +30,11 @@ const HAND_OVER: Duration = Duration::from_millis(2);
 pub struct Session {
     connection: Connection,
     outcomes: Outcomes,
-    opened: Option<Opened>,
-    round_trip: Option<Duration>,
+    /// Boxed: it is asked for once or never.
+    opened: Option<Box<Opened>>,
+    /// How many answers to pings have come, and the last.
+    pongs: u64,
+    round_trip: Duration,
     /// Somebody was told that there is no room.
     room_wanted: bool,
     /// A write has failed: when all that can be read has been, that is the end.
@@ -40,6 +44,8 @@ pub struct Session {
     /// A program's call has driven the transport since the background looked.
     active: bool,
     ended: bool,
+    /// After the end: how long the stream is kept for what is left to write.
+    linger: Time,
 }
 
 /// What the background is to do.
@@ -58,12 +64,14 @@ impl Session {
             connection,
             outcomes: Outcomes::default(),
             opened: None,
-            round_trip: None,
+            pongs: 0,
+            round_trip: Duration::ZERO,
             room_wanted: false,
             write_failed: false,
             background_at: Time::ZERO,
             active: false,
             ended: false,
+            linger: Time::NEVER,
         }
     }
 
@@ -126,6 +134,13 @@ impl Session {
         self.connection.end().is_some() && !self.wants_transmit()
     }
 
+    /// Whether the peer has not taken the last bytes for as long as its goodbye is
+    /// waited for: the stream is to be closed with them unwritten, or a peer that
+    /// does not read could keep it for ever.
+    pub fn is_overdue(&self, now: Time) -> bool {
+        self.linger <= now
+    }
+
     /// Sorts out what has happened, and wakes those for whom something has come.
     fn dispatch(&mut self, waiters: &mut Waiters) {
         while let Some(event) = self.connection.poll_event() {
@@ -136,11 +151,12 @@ impl Session {
                     }
                 }
                 Event::Open(opened) => {
-                    self.opened = Some(opened);
+                    self.opened = Some(Box::new(opened));
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::Pong { round_trip } => {
-                    self.round_trip = Some(round_trip);
+                    self.pongs = self.pongs.wrapping_add(1);
+                    self.round_trip = round_trip;
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
@@ -149,6 +165,8 @@ impl Session {
         }
         if !self.ended && self.connection.end().is_some() {
             self.ended = true;
+            let linger = self.connection.config().close_timeout();
+            self.linger = self.connection.now().saturating_add(linger);
             waiters.wake_background();
             return waiters.wake_for(|_| true);
         }
@@ -299,19 +317,23 @@ impl Session {
         self.connection.settle(seq, verdict)
     }
 
-    /// Asks for a round trip; the answer comes by [`take_round_trip`](Self::take_round_trip).
-    pub fn ping(&mut self) {
+    /// Asks for a round trip. What is returned tells the answer from earlier ones:
+    /// give it to [`round_trip`](Self::round_trip). Who asks while a PING is under
+    /// way shares its answer.
+    pub fn ping(&mut self) -> u64 {
         self.connection.ping();
+        self.pongs
     }
 
-    /// The last answer to [`ping`](Self::ping), told once.
-    pub fn take_round_trip(&mut self) -> Option<Duration> {
-        self.round_trip.take()
+    /// The answer to the [`ping`](Self::ping) that returned `asked`, once it has
+    /// come.
+    pub fn round_trip(&self, asked: u64) -> Option<Duration> {
+        (self.pongs != asked).then_some(self.round_trip)
     }
 
     /// What the handshake brought, once it is done.
     pub fn opened(&self) -> Option<&Opened> {
-        self.opened.as_ref()
+        self.opened.as_deref()
     }
 
     /// Calls a method of the connection that may end it.
@@ -319,6 +341,13 @@ impl Session {
         let value = call(&mut self.connection);
         self.dispatch(waiters);
         value
+    }
+
+    /// Gives back memory that holds nothing. For when the connection is idle.
+    pub fn release(&mut self, waiters: &mut Waiters) {
+        self.connection.release();
+        self.outcomes.release();
+        waiters.release();
     }
 
     // --- The background ---------------------------------------------------------------
@@ -332,6 +361,7 @@ impl Session {
                 waiters.wake_driver();
             }
             self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
+            waiters.set_watched(true);
         }
         self.watch_timers(waiters);
     }
@@ -369,19 +399,26 @@ impl Session {
         if due {
             self.connection.handle_timeout(now);
             self.dispatch(waiters);
+            if let Some(ConnectionError::ClosedLocally(_)) = self.connection.end() {
+                // The goodbye has been waited for already.
+                self.linger = now;
+            }
         }
-        let active = core::mem::take(&mut self.active);
+        let active = core::mem::take(&mut self.active) | waiters.take_called();
         if active && !due && !self.wants_transmit() && self.connection.end().is_none() {
             self.background_at = now.saturating_add(HAND_OVER);
+            waiters.set_watched(true);
             return Duty::Sleep;
         }
+        waiters.set_watched(false);
         Duty::Drive
     }
 
     /// Until when the background sleeps after it has done its duty; `None` for
     /// until it is woken.
     pub fn background_sleeps(&mut self, duty: Duty) -> Option<Time> {
-        let timeout = self.connection.poll_timeout();
+        let linger = Some(self.linger).filter(|_| self.ended);
+        let timeout = self.connection.poll_timeout().or(linger);
         let at = match duty {
             Duty::Sleep => Some(timeout.map_or(self.background_at, |timeout| {
                 timeout.min(self.background_at)

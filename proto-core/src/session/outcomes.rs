@@ -77,8 +77,11 @@ impl Outcomes {
         {
             self.0.pop_front();
         }
-        // Idle connections should hold nothing.
-        if self.0.is_empty() && self.0.capacity() > 64 {
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn release(&mut self) {
+        if self.0.is_empty() {
             self.0 = VecDeque::new();
         }
     }

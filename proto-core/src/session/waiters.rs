@@ -53,6 +53,10 @@ pub struct Waiters {
     waiters: Vec<Option<Waiter>>,
     background: Option<Waker>,
     woken: Vec<Waker>,
+    /// Somebody was called on to drive since the background looked.
+    called: bool,
+    /// The background looks before long.
+    watched: bool,
 }
 
 impl Waiters {
@@ -62,6 +66,8 @@ impl Waiters {
             waiters: Vec::new(),
             background: None,
             woken: Vec::new(),
+            called: false,
+            watched: false,
         }
     }
 
@@ -103,11 +109,15 @@ impl Waiters {
         while self.waiters.last().is_some_and(Option::is_none) {
             self.waiters.pop();
         }
-        if self.waiters.is_empty() && self.waiters.capacity() > 16 {
-            self.waiters = Vec::new();
-        }
         if waiter.is_some_and(|waiter| waiter.duty) {
             self.wake_driver();
+        }
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn release(&mut self) {
+        if self.waiters.is_empty() {
+            self.waiters = Vec::new();
         }
     }
 
@@ -130,6 +140,9 @@ impl Waiters {
     }
 
     /// The transport is ready: wakes one waiter to drive it, or the background.
+    ///
+    /// A waiter may be a future that its task has put aside and does not poll: the
+    /// background looks before long whether anybody has driven.
     pub fn wake_driver(&mut self) {
         if !self.anyone() {
             return self.wake_background();
@@ -144,6 +157,22 @@ impl Waiters {
             waiter.duty = true;
             self.woken.push(waiter.waker.clone());
         }
+        self.called = true;
+        if !self.watched {
+            self.watched = true;
+            self.wake_background();
+        }
+    }
+
+    /// Whether somebody was called on to drive since the last time that this was
+    /// asked.
+    pub(super) fn take_called(&mut self) -> bool {
+        core::mem::take(&mut self.called)
+    }
+
+    /// Whether the background will look before long.
+    pub(super) fn set_watched(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     /// Wakes those for whom something has come.
