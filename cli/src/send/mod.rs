@@ -123,6 +123,14 @@ async fn feed(
             biased;
             item = input.next() => item,
             () = ended.notified() => match connection.end() {
+                // A goodbye harms only if there is more to send.
+                Some(end) if end.is_orderly() => {
+                    note(format_args!(
+                        "sealpipe: nothing more can be sent to {}: {end}",
+                        args.common.endpoint
+                    ));
+                    continue;
+                }
                 Some(end) => return Err(Error::Connection(end)),
                 None => continue,
             },
