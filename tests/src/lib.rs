@@ -136,3 +136,8 @@ pub async fn eventually(
     }
     start.elapsed()
 }
+
+/// The quick start of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

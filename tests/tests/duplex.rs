@@ -347,21 +347,26 @@ async fn a_permit_keeps_its_room() {
             while a.try_send(vec![1; 4000]).is_ok() {}
             // The queue is full for everybody else.
             let delivery = permit.send("kept").unwrap();
-            assert_eq!(delivery.await.unwrap(), Outcome::Sent);
+            let reading = async {
+                while b.recv().await.unwrap().unwrap().payload != "kept" {}
+            };
+            let (outcome, ()) = tokio::join!(delivery, reading);
+            assert_eq!(outcome.unwrap(), Outcome::Sent);
+            eventually(SOON, "all has gone out", || a.stats().queued == 0).await;
             // Dropped, it gives the room back to one who waits for it.
             let mut permits = Vec::new();
             loop {
-                let message = tokio::select! {
-                    biased;
-                    permit = a.reserve() => { permits.push(permit.unwrap()); continue },
-                    message = b.recv() => message.unwrap().unwrap(),
-                    () = tokio::time::sleep(Duration::from_millis(50)) => break,
-                };
-                drop(message);
+                let mut reserving = std::pin::pin!(a.reserve());
+                match futures_util::poll!(reserving.as_mut()) {
+                    std::task::Poll::Ready(permit) => permits.push(permit.unwrap()),
+                    std::task::Poll::Pending => {
+                        drop(permits.pop());
+                        permits.push(reserving.await.unwrap());
+                        break;
+                    }
+                }
             }
-            assert!(!permits.is_empty());
-            let (waited, ()) = tokio::join!(a.reserve(), async { drop(permits.pop()) });
-            drop(waited.unwrap());
+            assert_eq!(permits.len(), 4);
             drop(permits);
             // One that is too small for the peer is known before anything is made.
             let permit = a.reserve().await.unwrap();
