@@ -137,7 +137,6 @@ mod exhausted {
     /// Takes all descriptors but a few, lets clients come, then gives them back.
     /// The limit is the process's own, hence a process for it.
     pub(super) fn few_descriptors(endpoint: &Endpoint) {
-        let mut lines = std::io::stdin().lines();
         runtime().block_on(async {
             let mut listener = Listener::bind(endpoint, Config::default()).unwrap();
             setrlimit(
@@ -154,8 +153,8 @@ mod exhausted {
             }
             say("listening");
             // The reactor runs meanwhile: accepting fails, again and again.
-            let told = tokio::task::spawn_blocking(move || {
-                let _ = lines.next();
+            let told = tokio::task::spawn_blocking(|| {
+                let _ = std::io::stdin().lines().next();
             });
             tokio::select! {
                 _ = listener.accept() => panic!("no descriptor is left to accept with"),
