@@ -238,11 +238,13 @@ impl Connection {
         let mut waiting = Waiting::new(&owner.shared);
         let opened = poll_fn(|context| {
             waiting.poll(context, Interest::Progress, true, |session| {
-                match session.connection().end() {
-                    Some(end) => Some(Err(end.clone())),
+                match (session.opened(), session.connection().end()) {
                     // The initiator's first record must have gone out, too.
-                    None if session.wants_transmit() => None,
-                    None => session.opened().cloned().map(Ok),
+                    (Some(_), None) if session.wants_transmit() => None,
+                    // Also if the peer has gone again: what it sent before is there
+                    // to be received.
+                    (Some(opened), _) => Some(Ok(opened.clone())),
+                    (None, end) => end.map(|end| Err(end.clone())),
                 }
             })
         })

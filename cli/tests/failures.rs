@@ -64,6 +64,11 @@ fn nothing_there_is_3() {
 
 #[test]
 fn a_name_in_use_is_3() {
+    // Wine lets several programs make the first instance of a pipe.
+    if cfg!(windows) && std::path::Path::new(r"C:\windows\system32\winepath.exe").exists() {
+        eprintln!("skipped: Wine does not keep a pipe's name to one program");
+        return;
+    }
     let place = Place::new();
     let _listener = place.listen(&[]);
     let second = Program::start(&["listen", &place.name]).end().expect(3);

@@ -118,10 +118,7 @@ async fn sends(side: &Connection, from: u32, count: u32, seed: u64, fates: &Fate
                 Ok(mut delivery) => {
                     let _ = polls(left, &mut delivery).await;
                     if delivery.cancel() {
-                        assert!(matches!(
-                            delivery.await,
-                            Err(SendError::NotSent(_))
-                        ));
+                        assert!(matches!(delivery.await, Err(SendError::NotSent(_))));
                         Fate::Kept
                     } else {
                         Fate::Arrived
@@ -224,7 +221,11 @@ async fn round(config: Config, seed: u64) {
         let fates = fates.lock().unwrap();
         for sender in [0, 1_000] {
             // In order, so none is doubled.
-            let own: Vec<u32> = got.iter().copied().filter(|n| n / 1_000 == sender / 1_000).collect();
+            let own: Vec<u32> = got
+                .iter()
+                .copied()
+                .filter(|n| n / 1_000 == sender / 1_000)
+                .collect();
             assert!(own.is_sorted_by(|a, b| a < b), "{own:?}");
         }
         assert_eq!(fates.len(), 2 * EACH as usize);

@@ -13,7 +13,9 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn helper() {
-    let Some((role, arguments)) = role() else { return };
+    let Some((role, arguments)) = role() else {
+        return;
+    };
     let endpoint: Endpoint = arguments[0].parse().unwrap();
     match role.as_str() {
         "claim" => claim(&endpoint),
@@ -201,7 +203,12 @@ mod exhausted {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
             return Duration::ZERO;
         };
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         // 100 a second on every Linux that is built as usual.
         Duration::from_millis(ticks * 10)

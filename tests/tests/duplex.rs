@@ -199,7 +199,9 @@ async fn sink_and_stream() {
             let (mut a, mut b, _place) = connected(config.clone(), config).await;
             let feeding = async {
                 for n in 0..COUNT {
-                    a.feed(Message::new(n.to_be_bytes().to_vec())).await.unwrap();
+                    a.feed(Message::new(n.to_be_bytes().to_vec()))
+                        .await
+                        .unwrap();
                 }
                 a.flush().await.unwrap();
                 assert_eq!(a.stats().messages_sent, u64::from(COUNT));
@@ -235,7 +237,10 @@ async fn a_sink_waits_for_a_reader_that_is_slow() {
             let (mut sender, _receiver) = a.split();
             let task = tokio::spawn(async move {
                 for n in 0..COUNT {
-                    sender.feed(Message::new(n.to_be_bytes().repeat(500))).await.unwrap();
+                    sender
+                        .feed(Message::new(n.to_be_bytes().repeat(500)))
+                        .await
+                        .unwrap();
                     let stats = sender.stats();
                     assert!(stats.queued <= 8 && stats.queued_bytes <= 4 * 4096);
                 }
@@ -325,7 +330,14 @@ async fn a_full_queue_hands_the_message_back() {
             };
             assert_eq!(message.size(), 4097);
             assert!(
-                matches!(reason, SendErrorReason::TooLarge { size: 4097, max: 4096, .. }),
+                matches!(
+                    reason,
+                    SendErrorReason::TooLarge {
+                        size: 4097,
+                        max: 4096,
+                        ..
+                    }
+                ),
                 "{reason}"
             );
             for n in 0..sent {
@@ -347,9 +359,7 @@ async fn a_permit_keeps_its_room() {
             while a.try_send(vec![1; 4000]).is_ok() {}
             // The queue is full for everybody else.
             let delivery = permit.send("kept").unwrap();
-            let reading = async {
-                while b.recv().await.unwrap().unwrap().payload != "kept" {}
-            };
+            let reading = async { while b.recv().await.unwrap().unwrap().payload != "kept" {} };
             let (outcome, ()) = tokio::join!(delivery, reading);
             assert_eq!(outcome.unwrap(), Outcome::Sent);
             eventually(SOON, "all has gone out", || a.stats().queued == 0).await;
@@ -372,7 +382,10 @@ async fn a_permit_keeps_its_room() {
             let permit = a.reserve().await.unwrap();
             assert!(matches!(
                 permit.send(vec![0; 5000]),
-                Err(SendError::NotTaken { reason: SendErrorReason::TooLarge { .. }, .. })
+                Err(SendError::NotTaken {
+                    reason: SendErrorReason::TooLarge { .. },
+                    ..
+                })
             ));
         })
         .await;

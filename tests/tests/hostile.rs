@@ -47,7 +47,9 @@ where
     F: Future<Output = Hand>,
 {
     let (place, mut listener, mut hand, server) = attacked(sealed).await;
-    hand.core.send_untracked(hand.now(), Message::new("good")).unwrap();
+    hand.core
+        .send_untracked(hand.now(), Message::new("good"))
+        .unwrap();
     hand.flush().await.unwrap();
     assert_eq!(server.recv().await.unwrap().unwrap().payload, "good");
     let hand = attack(hand).await;
@@ -338,7 +340,10 @@ async fn truncated_records_and_messages() {
         );
         // Neither ends, nor goes on: their deadlines do it, whoever waits.
         for (bytes, timeout) in [
-            (&data(0, None, b"hello")[..5], sealpipe_core::Timeout::Record),
+            (
+                &data(0, None, b"hello")[..5],
+                sealpipe_core::Timeout::Record,
+            ),
             (
                 &data(0, Some(4096), &[7; 2048])[..],
                 sealpipe_core::Timeout::Message,
@@ -348,10 +353,7 @@ async fn truncated_records_and_messages() {
             let start = Instant::now();
             hand.write(bytes).await.unwrap();
             let error = server.recv().await.unwrap_err();
-            assert_eq!(
-                error.connection(),
-                Some(&ConnectionError::Timeout(timeout))
-            );
+            assert_eq!(error.connection(), Some(&ConnectionError::Timeout(timeout)));
             assert!(start.elapsed() >= Duration::from_millis(300));
             assert!(start.elapsed() < Duration::from_secs(4));
             let client = hand.ended().await;
@@ -474,9 +476,7 @@ async fn close_lets_go_of_who_does_not_read() {
         }))
         .await
         .unwrap();
-        let flood = async {
-            while server.send(vec![7; MAX]).await.is_ok() {}
-        };
+        let flood = async { while server.send(vec![7; MAX]).await.is_ok() {} };
         let close = async {
             // When the stream is full: the queue no longer shrinks.
             let mut last = 0;

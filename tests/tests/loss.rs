@@ -30,8 +30,7 @@ fn helper() {
         .unwrap();
     runtime.block_on(async {
         let endpoint: Endpoint = place.parse().unwrap();
-        let mut listener =
-            Listener::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
+        let mut listener = Listener::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
         say("listening");
         let connection = listener.accept().await.unwrap();
         let message = connection.recv().await.unwrap();
@@ -54,11 +53,7 @@ async fn to_a_hand(config: Config) -> (Connection, Hand) {
 
 fn lost(error: &Error) {
     let lost = error.connection();
-    assert_eq!(
-        lost,
-        Some(&ConnectionError::Lost(Lost::Idle)),
-        "{error}"
-    );
+    assert_eq!(lost, Some(&ConnectionError::Lost(Lost::Idle)), "{error}");
 }
 
 #[tokio::test]

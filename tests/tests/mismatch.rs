@@ -344,7 +344,11 @@ async fn a_handshake_that_was_changed_on_its_way() {
 #[tokio::test]
 async fn a_refusal_is_told_by_its_status() {
     within(async {
-        for (status, wanted) in [(1, Status::Refused), (7, Status::ShuttingDown), (99, Status::Refused)] {
+        for (status, wanted) in [
+            (1, Status::Refused),
+            (7, Status::ShuttingDown),
+            (99, Status::Refused),
+        ] {
             let error = client_sees(plain(), &preface(1, 0, status), true).await;
             assert_eq!(error, ConnectionError::Refused(wanted));
         }
@@ -364,10 +368,16 @@ async fn a_refusal_is_told_by_its_status() {
             .await
             .unwrap_err();
         server.abort();
-        let Error::Timeout { last: Some(last), .. } = &error else {
+        let Error::Timeout {
+            last: Some(last), ..
+        } = &error
+        else {
             panic!("{error}");
         };
-        assert_eq!(last.connection(), Some(&ConnectionError::Refused(Status::Busy)));
+        assert_eq!(
+            last.connection(),
+            Some(&ConnectionError::Refused(Status::Busy))
+        );
     })
     .await;
 }
@@ -390,7 +400,14 @@ async fn the_listener_goes_on_serving_others() {
             let place = place();
             let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
             let mut misfits = Vec::new();
-            for bytes in [HTTP, NOISE, &MAGIC, &preface(3, 0, 0), &preface(1, 0, 0), b""] {
+            for bytes in [
+                HTTP,
+                NOISE,
+                &MAGIC,
+                &preface(3, 0, 0),
+                &preface(1, 0, 0),
+                b"",
+            ] {
                 let mut stream = raw::connect_patiently(&place.endpoint).await;
                 stream.write_all(bytes).await.unwrap();
                 misfits.push(stream);

@@ -59,7 +59,9 @@ fn open_directory() -> Option<Open> {
 
 #[test]
 fn helper() {
-    let Some((role, arguments)) = role() else { return };
+    let Some((role, arguments)) = role() else {
+        return;
+    };
     let endpoint: Endpoint = arguments[0].parse().unwrap();
     let config = mode(&arguments[1]).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -122,10 +124,8 @@ async fn another_users_client_is_refused_by_both() {
             }
             // Others are served, and none of those was ever a connection.
             let endpoint = open.endpoint();
-            let (client, server) = tokio::join!(
-                Connection::connect(&endpoint, config),
-                listener.accept()
-            );
+            let (client, server) =
+                tokio::join!(Connection::connect(&endpoint, config), listener.accept());
             client.unwrap();
             assert_eq!(server.unwrap().peer().unwrap().user, User::Uid(0));
             drop(listener);

@@ -28,6 +28,8 @@ pub(crate) async fn run() -> Result<(), Failure> {
         return Err(no_orders());
     };
     tokio::select! {
+        // Orders that cannot be followed are told first.
+        biased;
         result = listen(&key, &endpoints) => result,
         _ = stdin_ended => Ok(()),
     }

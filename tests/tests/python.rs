@@ -1,0 +1,565 @@
+//! The second implementation, in Python, written from PROTOCOL.md: it talks to
+//! the adapter both ways, in both modes, and does harm on purpose.
+//!
+//! Run by the interpreter in `SEALPIPE_TEST_PYTHON`, else by `python3`. Where that
+//! is missing, or for sealed mode its package `cryptography`, a test says that it
+//! was skipped; with the variable set it fails instead.
+//!
+//! Unix only: the peer speaks over Unix sockets.
+#![cfg(unix)]
+
+use bytes::Buf;
+use sealpipe_core::{Event, RecvBuf, SendBuf, Time, wire::Hello};
+use sealpipe_tests::{Place, place, within};
+use sealpipe_tokio::{
+    AckLevel, Close, Config, ConfigBuilder, ConnectOptions, Connection, ConnectionError, Key,
+    Listener, Message, Mismatch, Outcome, Rejection, Role, SendError,
+};
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+use tokio::process::{Child, Command};
+
+const KEY: [u8; 32] = *b"the key of both implementations!";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn interpreter() -> (String, bool) {
+    match std::env::var("SEALPIPE_TEST_PYTHON") {
+        Ok(program) => (program, true),
+        Err(_) => (String::from("python3"), false),
+    }
+}
+
+/// Whether to run; says so if not.
+fn there_is_python(sealed: bool) -> bool {
+    let (program, must) = interpreter();
+    let test = if sealed { "import cryptography" } else { "" };
+    let there = std::process::Command::new(&program)
+        .args(["-c", test])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !there {
+        let what = format!(
+            "{program} with what {} needs",
+            if sealed { "sealed mode" } else { "it" }
+        );
+        assert!(!must, "SEALPIPE_TEST_PYTHON is set, and there is no {what}");
+        println!("skipped: there is no {what}");
+    }
+    there
+}
+
+/// The peer's program, with these arguments.
+fn peer(arguments: &[&str]) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/sealpipe_peer.py");
+    let mut command = Command::new(interpreter().0);
+    command
+        // No compiled files are left in the folder.
+        .arg("-B")
+        .arg(script)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
+
+/// For each mode that can be run: its configuration, and the arguments for it.
+fn modes() -> Vec<(ConfigBuilder, Vec<String>)> {
+    let mut modes = Vec::new();
+    if there_is_python(false) {
+        modes.push((Config::plain(), Vec::new()));
+        if there_is_python(true) {
+            modes.push((
+                Config::sealed(Key::from_bytes(KEY)),
+                vec![String::from("--key"), hex(&KEY)],
+            ));
+        }
+    }
+    modes
+}
+
+fn with<'a>(fixed: &[&'a str], mode: &'a [String]) -> Vec<&'a str> {
+    fixed
+        .iter()
+        .copied()
+        .chain(mode.iter().map(String::as_str))
+        .collect()
+}
+
+fn address(place: &Place) -> String {
+    place.endpoint.to_string()
+}
+
+#[tokio::test]
+async fn it_sends_to_the_adapter() {
+    for (builder, mode) in modes() {
+        let config = builder.build().unwrap();
+        for (level, size) in [
+            ("none", None),
+            ("received", None),
+            ("processed", None),
+            ("processed", Some(0)),
+            ("processed", Some(1_000_000)),
+        ] {
+            within(async {
+                let place = place();
+                let address = address(&place);
+                let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+                let size = size.map(|size: usize| (size, size.to_string()));
+                let arguments = match &size {
+                    Some((_, text)) => vec!["--size", text, "--count", "3"],
+                    None => vec!["one", "two", "three"],
+                };
+                let arguments = [&["send", &address], &arguments[..], &["--ack", level]].concat();
+                let client = peer(&with(&arguments, &mode)).output();
+                let server = async {
+                    let server = listener.accept().await.unwrap();
+                    let mut payloads = Vec::new();
+                    while let Some(message) = server.recv().await.unwrap() {
+                        payloads.push(message.payload.clone());
+                        message.accept();
+                    }
+                    server.finish().await.unwrap();
+                    payloads
+                };
+                let (output, payloads) = tokio::join!(client, server);
+                let output = output.unwrap();
+                let (out, err) = texts(&output);
+                assert!(output.status.success(), "{level}: {out}{err}");
+                match size {
+                    None => assert_eq!(payloads, ["one", "two", "three"]),
+                    Some((size, _)) => {
+                        let wanted: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+                        assert_eq!(payloads.len(), 3);
+                        assert!(payloads.iter().all(|payload| *payload == wanted));
+                    }
+                }
+                let counted = match level {
+                    "none" => "sent 3 received 0 processed 0 rejected 0",
+                    "received" => "sent 3 received 3 processed 0 rejected 0",
+                    _ => "sent 3 received 0 processed 3 rejected 0",
+                };
+                assert!(out.contains(counted), "{level}: {out}");
+            })
+            .await;
+        }
+    }
+}
+
+/// Starts it as a server, once it can be connected to.
+async fn listening(place: &Place, arguments: &[&str], mode: &[String]) -> Child {
+    let address = address(place);
+    let arguments = [&["listen", &address], arguments].concat();
+    peer(&with(&arguments, mode)).spawn().unwrap()
+}
+
+async fn connect(place: &Place, config: Config) -> Connection {
+    ConnectOptions::new(config)
+        .wait_for_server(true)
+        .timeout(Duration::from_secs(20))
+        .connect(&place.endpoint)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_adapter_sends_to_it_and_hears_the_echo() {
+    for (builder, mode) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let server = listening(&place, &["--echo", "--reject", "not this"], &mode).await;
+            let client = connect(&place, config).await;
+            for (level, wanted) in [
+                (AckLevel::None, Outcome::Sent),
+                (AckLevel::Received, Outcome::Received),
+                (AckLevel::Processed, Outcome::Processed),
+            ] {
+                for size in [0, 1, 5_000, 70_000, 1_000_000] {
+                    let message = Message::new(vec![b'x'; size]).with_ack(level);
+                    let (sent, echo) = tokio::join!(client.send(message), client.recv());
+                    assert_eq!(sent.unwrap(), wanted);
+                    assert!(echo.unwrap().unwrap().payload == vec![b'x'; size]);
+                }
+            }
+            let message = Message::new("not this").with_ack(AckLevel::Processed);
+            let rejected = client.send(message).await.unwrap_err();
+            let SendError::Rejected(rejection) = rejected else {
+                panic!("{rejected}")
+            };
+            assert_eq!(rejection, Rejection::new(300, "no thanks"));
+            assert!(client.recv().await.unwrap().is_some());
+            client.ping().await.unwrap();
+            client.finish().await.unwrap();
+            let output = server.wait_with_output().await.unwrap();
+            let (out, err) = texts(&output);
+            assert!(output.status.success(), "{err}");
+            assert_eq!(out.lines().count(), 16);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn both_send_at_once() {
+    for (builder, mode) in modes() {
+        let config = builder
+            .max_message(1 << 20)
+            .receive_window(1 << 20, 8)
+            .build()
+            .unwrap();
+        within(async {
+            let place = place();
+            let address = address(&place);
+            let mut listener = Listener::bind(&place.endpoint, config).unwrap();
+            let arguments = [
+                "send",
+                &address,
+                "--size",
+                "50000",
+                "--count",
+                "40",
+                "--expect-reply",
+            ];
+            let client = peer(&with(&arguments, &mode)).output();
+            let server = async {
+                let (sender, mut receiver) = listener.accept().await.unwrap().split();
+                let echo = async {
+                    while let Some(message) = receiver.recv().await.unwrap() {
+                        sender.send(message.payload.clone()).await.unwrap();
+                        message.accept();
+                    }
+                };
+                echo.await;
+                sender.finish().await.unwrap();
+            };
+            let (output, ()) = tokio::join!(client, server);
+            let (out, err) = texts(output.as_ref().unwrap());
+            assert!(output.unwrap().status.success(), "{out}{err}");
+            assert!(
+                out.contains("sent 40 received 0 processed 40 rejected 0"),
+                "{out}"
+            );
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn mismatches_are_told_at_both_ends() {
+    if !there_is_python(true) {
+        return;
+    }
+    let key = |byte: u8| Config::sealed(Key::from_bytes([byte; 32])).build().unwrap();
+    let other = hex(&[2; 32]);
+    within(async {
+        for (config, arguments) in [
+            (key(1), vec!["--key", &other]),
+            (key(1), vec![]),
+            (Config::default(), vec!["--key", &other]),
+        ] {
+            let place = place();
+            let path = address(&place);
+            let listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let arguments = [&["send", path.as_str(), "hello"], &arguments[..]].concat();
+            let output = peer(&arguments).output().await.unwrap();
+            assert_eq!(output.status.code(), Some(4), "{:?}", texts(&output));
+            drop(listener);
+            let place = self::place();
+            let server = listening(&place, &arguments[3..], &[]).await;
+            let error = ConnectOptions::new(config)
+                .wait_for_server(true)
+                .connect(&place.endpoint)
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(
+                    error.connection(),
+                    Some(ConnectionError::Mismatch(
+                        Mismatch::Key { .. } | Mismatch::Mode { .. }
+                    ))
+                ),
+                "{error}"
+            );
+            let output = server.wait_with_output().await.unwrap();
+            assert_eq!(output.status.code(), Some(4), "{:?}", texts(&output));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_harm_that_it_does_is_caught() {
+    for (builder, mode) in modes() {
+        let sealed = !mode.is_empty();
+        let config = builder
+            .max_message(64 << 10)
+            .receive_window(128 << 10, 32)
+            .record_timeout(Duration::from_millis(300))
+            .build()
+            .unwrap();
+        // What the adapter says of it: the code of its CLOSE, in sealed mode and in
+        // plain; `None` where the stream just ends.
+        for (name, in_sealed, in_plain) in [
+            ("replay", Some(5), Some(2)),
+            ("flip", Some(5), Some(2)),
+            ("truncate", None, None),
+            ("huge", Some(3), Some(3)),
+            ("garbage", Some(5), Some(2)),
+            ("flood", Some(7), Some(7)),
+            ("stall", Some(4), Some(4)),
+            ("nocredit", Some(3), Some(3)),
+            ("reorder", Some(5), Some(2)),
+            ("reflect", Some(5), Some(2)),
+        ] {
+            within(async {
+                let place = place();
+                let address = address(&place);
+                let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+                let arguments = ["send", &address, "--hostile", name];
+                let client = peer(&with(&arguments, &mode)).output();
+                let server = async {
+                    let server = listener.accept().await.unwrap();
+                    let mut delivered = 0;
+                    loop {
+                        match server.recv().await {
+                            Ok(Some(message)) => {
+                                delivered += 1;
+                                // Neither accepted nor rejected: no credit comes back.
+                                std::mem::forget(message);
+                            }
+                            Ok(None) => panic!("{name}: taken for an orderly end"),
+                            Err(error) => break (delivered, error),
+                        }
+                    }
+                };
+                let (output, (delivered, error)) = tokio::join!(client, server);
+                let (out, err) = texts(&output.unwrap());
+                let most = match name {
+                    "replay" => 1,
+                    "nocredit" => 32,
+                    "reorder" | "flip" if sealed => 0,
+                    _ => 0,
+                };
+                assert!(delivered <= most, "{name}: {delivered} delivered");
+                println!("{name}: {error} | {out}{err}");
+                match if sealed { in_sealed } else { in_plain } {
+                    Some(code) => assert!(
+                        out.contains(&format!("closed {code}")),
+                        "{name}: {error}; the peer says: {out}{err}"
+                    ),
+                    None => assert!(
+                        matches!(error.connection(), Some(ConnectionError::Lost(_))),
+                        "{name}: {error}"
+                    ),
+                }
+            })
+            .await;
+        }
+    }
+}
+
+/// Fixed "randomness": the ephemeral secret, then the session id.
+struct Fixed {
+    ephemeral: u8,
+    drawn: bool,
+}
+
+impl rand_core::TryRng for Fixed {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        unreachable!("only bytes are drawn")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        unreachable!("only bytes are drawn")
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.fill(if self.drawn { 0xc3 } else { self.ephemeral });
+        self.drawn = true;
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Fixed {}
+
+/// One side of PROTOCOL.md's section 12.
+struct Side {
+    core: sealpipe_core::Connection,
+    input: RecvBuf,
+    output: SendBuf,
+}
+
+impl Side {
+    fn new(sealed: bool, role: Role) -> Side {
+        let builder = if sealed {
+            let mut key = [0; 32];
+            key.iter_mut().zip(0..).for_each(|(byte, n)| *byte = n);
+            Config::sealed(Key::from_bytes(key))
+        } else {
+            Config::plain()
+        };
+        let config = builder
+            .max_message(4096)
+            .receive_window(8192, 16)
+            .build()
+            .unwrap();
+        let ephemeral = if role == Role::Initiator { 0xa1 } else { 0xb2 };
+        let mut random = Fixed {
+            ephemeral,
+            drawn: false,
+        };
+        Side {
+            core: sealpipe_core::Connection::new(config.into(), role, &mut random, Time::ZERO)
+                .unwrap(),
+            input: RecvBuf::new(),
+            output: SendBuf::new(),
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.core.poll_transmit(Time::ZERO, &mut self.output) {
+            let chunk = self.output.chunk();
+            bytes.extend_from_slice(chunk);
+            let n = chunk.len();
+            self.output.advance(n);
+        }
+        bytes
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        assert_eq!(self.input.fill_from(bytes), bytes.len());
+        let _ = self.core.handle_input(Time::ZERO, &mut self.input);
+        self.core.handle_idle();
+    }
+}
+
+/// The run of section 12 by this implementation, one line for each write; and the
+/// handshake hash.
+fn transcript(sealed: bool) -> (Vec<String>, Option<[u8; 32]>) {
+    let mut initiator = Side::new(sealed, Role::Initiator);
+    let mut responder = Side::new(sealed, Role::Responder);
+    let hello = Message::new("hello").with_ack(AckLevel::Processed);
+    initiator.core.send(Time::ZERO, hello).unwrap();
+    let (mut lines, mut hash) = (Vec::new(), None);
+    loop {
+        let bytes = initiator.take();
+        if bytes.is_empty() {
+            return (lines, hash);
+        }
+        lines.push(format!("initiator: {}", hex(&bytes)));
+        responder.feed(&bytes);
+        while let Some(message) = responder.core.recv() {
+            responder.core.settle(message.seq, Ok(())).unwrap();
+        }
+        let bytes = responder.take();
+        if bytes.is_empty() {
+            return (lines, hash);
+        }
+        lines.push(format!("responder: {}", hex(&bytes)));
+        initiator.feed(&bytes);
+        while let Some(event) = initiator.core.poll_event() {
+            match event {
+                Event::Open(opened) => hash = opened.handshake_hash,
+                Event::Outcome { outcome, .. } => {
+                    assert_eq!(outcome, Outcome::Processed);
+                    initiator.core.close(Time::ZERO, Close::new(1, "bye"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The hexadecimal digits of section 12, without anything between them.
+fn section_12() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once("## 12. Transcripts").unwrap();
+    section.chars().filter(char::is_ascii_hexdigit).collect()
+}
+
+#[tokio::test]
+async fn the_transcripts_are_the_same_byte_for_byte() {
+    for sealed in [false, true] {
+        if !there_is_python(sealed) {
+            continue;
+        }
+        let arguments: &[&str] = if sealed {
+            &["transcript", "--sealed"]
+        } else {
+            &["transcript"]
+        };
+        let output = peer(arguments).output().await.unwrap();
+        let (out, err) = texts(&output);
+        assert!(output.status.success(), "{err}");
+        let own = transcript(sealed).0;
+        assert_eq!(out.lines().collect::<Vec<_>>(), own);
+        let section = section_12();
+        for line in own {
+            let (_, bytes) = line.split_once(": ").unwrap();
+            assert!(section.contains(bytes), "PROTOCOL.md lacks {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_noise_handshakes_are_the_same_byte_for_byte() {
+    if !there_is_python(true) {
+        return;
+    }
+    let (lines, hash) = transcript(true);
+    let bytes = |line: usize| lines[line].split_once(": ").unwrap().1.to_owned();
+    let (first, second) = (bytes(0), bytes(1));
+    let preface = first[..32].to_owned();
+    let hello = {
+        let mut body = Vec::new();
+        Hello {
+            max_message: 4096,
+            credit_bytes: 8192,
+            credit_messages: 16,
+            session: [0xc3; 16],
+            ..Hello::default()
+        }
+        .encode(&mut body);
+        hex(&body)
+    };
+    let payload2 = [&second[..32], &hello].concat();
+    let arguments = [
+        "noise-vector",
+        "--prologue",
+        &preface,
+        "--payload1",
+        &hello,
+        "--payload2",
+        &payload2,
+    ];
+    let output = peer(&arguments).output().await.unwrap();
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{err}");
+    // Behind the preface and the length.
+    for wanted in [&first[36..], &second[36..], &hex(&hash.unwrap())] {
+        assert!(
+            out.contains(&format!("\"{wanted}\"")),
+            "{wanted} is not in {out}"
+        );
+    }
+}

@@ -1,0 +1,482 @@
+//! When things happen: nothing waits out a timer that need not, and every
+//! deadline holds.
+
+use sealpipe_core::wire::Frame;
+use sealpipe_tests::{Hand, connected, data, eventually, modes, place, raw, within};
+use sealpipe_tokio::{
+    AckLevel, Close, Config, ConfigBuilder, Connection, ConnectionError, Error, Listener, Message,
+    Outcome, Role, SendError, SendErrorReason,
+};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn built(builder: ConfigBuilder) -> Config {
+    builder.build().unwrap()
+}
+
+#[tokio::test]
+async fn awaited_sends_run_back_to_back() {
+    for (name, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let (a, b, _place) = connected(config.clone(), config).await;
+            let received = tokio::spawn(async move {
+                while let Some(message) = b.recv().await.unwrap() {
+                    message.accept();
+                }
+            });
+            for level in [AckLevel::Received, AckLevel::Processed] {
+                let start = Instant::now();
+                for _ in 0..2_000 {
+                    a.send(Message::new("x").with_ack(level)).await.unwrap();
+                }
+                let took = start.elapsed();
+                println!("{name}: 2,000 awaited sends of level {level:?}: {took:?}");
+                // Not a question of speed. An ack that waited for its timer, of 5 ms
+                // (or for the background, of 2 ms), would make this 10 s (or 4 s); on
+                // its own it takes some 50 ms.
+                assert!(took < Duration::from_secs(2), "{took:?}");
+            }
+            drop(a);
+            received.await.unwrap();
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_ack_does_not_wait_for_the_program_to_come_back() {
+    for (name, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let (a, b, _place) = connected(config.clone(), config).await;
+            let sending = tokio::spawn(async move {
+                let start = Instant::now();
+                let message = Message::new("one").with_ack(AckLevel::Received);
+                a.send(message).await.unwrap();
+                (start.elapsed(), a)
+            });
+            // Takes it, and never asks again.
+            let message = b.recv().await.unwrap();
+            let (took, _a) = sending.await.unwrap();
+            println!("{name}: acknowledged after {took:?} by a program that is busy");
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            drop(message);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_greets_and_goes_is_heard() {
+    // Its messages and its goodbye may come with the end of the handshake.
+    for (_, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let place = place();
+            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let server = tokio::spawn(async move {
+                for _ in 0..20 {
+                    let server = listener.accept().await.unwrap();
+                    server.send("full, try later").await.unwrap();
+                }
+            });
+            for _ in 0..20 {
+                let client = Connection::connect(&place.endpoint, config.clone())
+                    .await
+                    .unwrap();
+                let message = client.recv().await.unwrap().unwrap();
+                assert_eq!(message.payload, "full, try later");
+                assert!(client.recv().await.unwrap().is_none());
+            }
+            server.await.unwrap();
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_tells_and_goes_is_heard() {
+    for (_, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let place = place();
+            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            for n in 0..20u8 {
+                // All of it before the listener looks again.
+                let client = async {
+                    let client = Connection::connect(&place.endpoint, config.clone())
+                        .await
+                        .unwrap();
+                    client.send(vec![n]).await.unwrap();
+                };
+                let ((), server) = tokio::join!(client, listener.accept());
+                let server = server.unwrap();
+                assert_eq!(server.recv().await.unwrap().unwrap().payload, vec![n]);
+                assert!(server.recv().await.unwrap().is_none());
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn dropped_without_finish_what_was_queued_still_goes_out() {
+    for (_, builder) in modes() {
+        let config = built(builder.max_message(1 << 20).receive_window(1 << 20, 64));
+        within(async {
+            let (a, b, _place) = connected(config.clone(), config).await;
+            for n in 0..40u8 {
+                drop(a.try_send(vec![n; 200_000]).unwrap());
+            }
+            drop(a);
+            for n in 0..40u8 {
+                let message = b.recv().await.unwrap().unwrap();
+                assert_eq!(message.payload, vec![n; 200_000]);
+            }
+            assert!(b.recv().await.unwrap().is_none());
+            assert!(
+                matches!(b.end(), Some(ConnectionError::ClosedByPeer(close)) if close.is_orderly())
+            );
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_given_just_before_the_end_arrives() {
+    for (_, builder) in modes() {
+        let config = built(builder);
+        for closes in [false, true] {
+            let config = config.clone();
+            within(async {
+                let (a, b, _place) = connected(config.clone(), config).await;
+                let message = |text: &'static str| Message::new(text).with_ack(AckLevel::Processed);
+                let first = a.try_send(message("accepted")).unwrap();
+                let second = a.try_send(message("taken, no verdict")).unwrap();
+                let third = a.try_send(message("never taken")).unwrap();
+                eventually(SOON, "all three are there", || {
+                    a.stats().acknowledged == 3 || b.stats().waiting == 3 || {
+                        let _ = futures_util::FutureExt::now_or_never(b.ping());
+                        false
+                    }
+                })
+                .await;
+                b.recv().await.unwrap().unwrap().accept();
+                let taken = b.recv().await.unwrap().unwrap();
+                if closes {
+                    b.close(Close::new(300, "enough")).await;
+                } else {
+                    drop(b);
+                }
+                assert_eq!(first.await.unwrap(), Outcome::Processed);
+                assert_eq!(second.await.unwrap_err().outcome(), Outcome::Unknown);
+                assert_eq!(third.await.unwrap_err().outcome(), Outcome::NotSent);
+                drop(taken);
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_finishes_is_the_end_of_its_messages() {
+    for (_, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let (a, b, _place) = connected(config.clone(), config).await;
+            let server = async {
+                assert_eq!(b.recv().await.unwrap().unwrap().payload, "last");
+                assert!(b.recv().await.unwrap().is_none());
+                assert!(b.recv().await.unwrap().is_none());
+                // The other direction goes on.
+                assert!(b.is_connected());
+                b.send(Message::new("answer").with_ack(AckLevel::Received))
+                    .await
+                    .unwrap();
+                b.finish().await.unwrap();
+            };
+            let client = async {
+                a.send("last").await.unwrap();
+                let (finished, answer) = tokio::join!(a.finish(), a.recv());
+                finished.unwrap();
+                assert_eq!(answer.unwrap().unwrap().payload, "answer");
+                assert!(a.recv().await.unwrap().is_none());
+            };
+            tokio::join!(server, client);
+            for side in [&a, &b] {
+                assert_eq!(side.end(), Some(ConnectionError::Finished));
+                let error = side.try_send("after the end").unwrap_err();
+                let SendError::NotTaken { message, reason } = error else {
+                    panic!("{error}")
+                };
+                assert_eq!(message.payload(), "after the end");
+                assert_eq!(reason, SendErrorReason::Closed(ConnectionError::Finished));
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn after_finish_nothing_more_is_sent() {
+    within(async {
+        let (a, b, _place) = connected(Config::default(), Config::default()).await;
+        let finishing = a.finish();
+        let checks = async {
+            assert!(b.recv().await.unwrap().is_none());
+            let error = a.send("too late").await.unwrap_err();
+            assert!(
+                matches!(
+                    &error,
+                    SendError::NotTaken {
+                        reason: SendErrorReason::Finished,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert_eq!(error.outcome(), Outcome::NotSent);
+            b.finish().await.unwrap();
+        };
+        let (finished, ()) = tokio::join!(finishing, checks);
+        finished.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_send_ends_at_its_deadline_and_says_what_is_known() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    for (_, builder) in modes() {
+        let config = built(
+            builder
+                .max_message(1000)
+                .receive_window(2000, 2)
+                .send_queue(4000, 4),
+        );
+        within(async {
+            let (a, b, _place) = connected(config.clone(), config).await;
+            let message = || {
+                Message::new(vec![7; 1000])
+                    .with_ack(AckLevel::Processed)
+                    .with_deadline(LIMIT)
+            };
+            let start = Instant::now();
+            // The first two arrive and are not settled; the window has no room for
+            // the next two, and the queue none for a fifth.
+            let deliveries: Vec<_> = (0..4).map(|_| a.try_send(message()).unwrap()).collect();
+            let full = a.try_send(message()).unwrap_err();
+            assert!(matches!(full, SendError::NotTaken { .. }), "{full}");
+            let mut outcomes = Vec::new();
+            for delivery in deliveries {
+                let error = delivery.await.unwrap_err();
+                assert!(error.to_string().contains("deadline"), "{error}");
+                outcomes.push(error.outcome());
+            }
+            let took = start.elapsed();
+            assert!(took >= LIMIT && took < SOON, "{took:?}");
+            let wanted = [
+                Outcome::Unknown,
+                Outcome::Unknown,
+                Outcome::NotSent,
+                Outcome::NotSent,
+            ];
+            assert_eq!(outcomes, wanted);
+            // The connection lives on, and the ones not sent never come.
+            for _ in 0..2 {
+                b.recv().await.unwrap().unwrap().accept();
+            }
+            a.send(Message::new("next").with_ack(AckLevel::Received))
+                .await
+                .unwrap();
+            assert_eq!(b.recv().await.unwrap().unwrap().payload, "next");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn operations_end_after_send_timeout() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    within(async {
+        let config = built(
+            Config::plain()
+                .max_message(1000)
+                .receive_window(1000, 1)
+                .send_queue(1000, 1)
+                .close_timeout(LIMIT)
+                .send_timeout(LIMIT),
+        );
+        let (a, b, _place) = connected(config.clone(), config).await;
+        // Those in the queue outlast those that wait for room in it.
+        let message = || Message::new(vec![0; 1000]).with_deadline(Duration::from_secs(20));
+        let start = Instant::now();
+        while a.try_send(message()).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        // Waiting for room: by reserve, by send; both name the limit or the queue.
+        let error = a.reserve().await.unwrap_err();
+        assert!(
+            matches!(error, Error::Timeout { limit: LIMIT, .. }),
+            "{error}"
+        );
+        assert!(start.elapsed() >= LIMIT && start.elapsed() < SOON);
+        // The peer never finishes: so does finish, and the connection is closed.
+        while b.recv().await.unwrap().is_none() {}
+        let start = Instant::now();
+        let error = a.finish().await.unwrap_err();
+        assert!(
+            matches!(error, Error::Timeout { limit: LIMIT, .. }),
+            "{error}"
+        );
+        assert!(start.elapsed() >= LIMIT && start.elapsed() < SOON);
+        assert!(matches!(a.end(), Some(ConnectionError::ClosedLocally(close)) if close.code == 4));
+        let end = loop {
+            match b.recv().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a deadline that passed is no orderly end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(
+            end.connection(),
+            Some(ConnectionError::ClosedByPeer(close)) if close.code == 4
+        ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn close_waits_for_the_answer_and_no_longer_than_its_deadline() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    within(async {
+        let config = || built(Config::plain().close_timeout(LIMIT));
+        // The other side answers by itself, whatever its program does.
+        let (a, b, _place) = connected(config(), config()).await;
+        let start = Instant::now();
+        a.close(Close::new(256, "over")).await;
+        assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+        let over = ConnectionError::ClosedByPeer(Close::new(256, "over"));
+        let error = b.recv().await.unwrap_err();
+        assert_eq!(error.connection(), Some(&over));
+        // One that is stopped does not.
+        let place = place();
+        let mut listener = raw::Listener::bind(&place.endpoint);
+        let (a, _hand) = tokio::join!(Connection::connect(&place.endpoint, config()), async {
+            Hand::open(listener.accept().await, Role::Responder, config()).await
+        });
+        let a = a.unwrap();
+        let start = Instant::now();
+        a.close(Close::new(256, "over")).await;
+        let took = start.elapsed();
+        assert!(took >= LIMIT && took < SOON, "{took:?}");
+        assert!(matches!(a.end(), Some(ConnectionError::ClosedLocally(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_is_found_out() {
+    within(async {
+        let config = || {
+            built(Config::plain().keepalive(
+                Some(Duration::from_millis(100)),
+                Some(Duration::from_millis(400)),
+            ))
+        };
+        let place = place();
+        let mut listener = raw::Listener::bind(&place.endpoint);
+        let (a, mut hand) = tokio::join!(Connection::connect(&place.endpoint, config()), async {
+            Hand::open(listener.accept().await, Role::Responder, config()).await
+        });
+        let a = a.unwrap();
+        let start = Instant::now();
+        let error = a.recv().await.unwrap_err();
+        assert_eq!(
+            error.connection(),
+            Some(&ConnectionError::Timeout(sealpipe_core::Timeout::Silence))
+        );
+        assert!(start.elapsed() >= Duration::from_millis(400) && start.elapsed() < SOON);
+        // It had been asked.
+        let asked = hand.core.stats();
+        let end = hand.ended().await;
+        assert!(matches!(end, ConnectionError::ClosedByPeer(close) if close.code == 4));
+        assert_eq!(asked.messages_received, 0);
+        // A living peer answers, and stays.
+        let (a, b, _place) = connected(config(), config()).await;
+        let left = tokio::time::timeout(Duration::from_millis(1_200), a.recv()).await;
+        assert!(left.is_err(), "{left:?}");
+        assert!(a.is_connected() && b.is_connected());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_that_share_an_answer_all_get_it() {
+    within(async {
+        let (a, b, _place) = connected(Config::default(), Config::default()).await;
+        let (first, second, third) = tokio::join!(a.ping(), a.ping(), a.ping());
+        for round_trip in [first, second, third] {
+            assert!(round_trip.unwrap() < SOON);
+        }
+        // One that was given up leaves no stale answer to the next.
+        let place = place();
+        let mut listener = raw::Listener::bind(&place.endpoint);
+        let (client, mut hand) = tokio::join!(
+            Connection::connect(&place.endpoint, Config::default()),
+            async {
+                let stream = listener.accept().await;
+                Hand::open(stream, Role::Responder, Config::default()).await
+            }
+        );
+        let client = client.unwrap();
+        let given_up = tokio::time::timeout(Duration::from_millis(20), client.ping()).await;
+        assert!(given_up.is_err());
+        // The late answer, and a message by which to know that it was read.
+        let mut late = Vec::new();
+        Frame::Pong([0; 8]).encode(&mut late);
+        late.extend(data(0, None, b"behind it"));
+        hand.write(&late).await.unwrap();
+        assert_eq!(client.recv().await.unwrap().unwrap().payload, "behind it");
+        let unanswered = tokio::time::timeout(Duration::from_millis(200), client.ping()).await;
+        assert!(
+            unanswered.is_err(),
+            "answered by what came before it was asked"
+        );
+        drop(b);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listener_is_dropped_while_clients_connect() {
+    for (_, builder) in modes() {
+        let config = built(builder.handshake_timeout(Duration::from_secs(2)));
+        within(async {
+            let place = place();
+            let listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut clients = Vec::new();
+            for _ in 0..50 {
+                let (endpoint, config) = (place.endpoint.clone(), config.clone());
+                clients.push(tokio::spawn(async move {
+                    let connecting = Connection::connect(&endpoint, config).await;
+                    match connecting {
+                        // It was accepted; nobody took it, and it is told so.
+                        Ok(client) => drop(client.recv().await),
+                        Err(Error::Endpoint(_) | Error::Connection(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }));
+            }
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            drop(listener);
+            for client in clients {
+                client.await.unwrap();
+            }
+        })
+        .await;
+    }
+}
