@@ -806,7 +806,7 @@ fn a_generator_that_fails_is_an_error() {
 #[test]
 fn a_configuration_that_contradicts_itself_is_not_built() {
     let plain = || Config::plain();
-    let wrong = |builder: sealpipe_core::ConfigBuilder| builder.build().err().expect("not built");
+    let wrong = |builder: sealpipe_core::ConfigBuilder| builder.build().expect_err("not built");
     assert_eq!(
         wrong(plain().max_message(1_001).receive_window(1_000, 1)),
         ConfigError::Window {

@@ -193,7 +193,7 @@ fn both_close_with_full_windows() {
             }
             for side in [&pair.client, &pair.server] {
                 let end = side.closed().expect("the end");
-                assert_eq!(end.is_orderly(), true, "{goodbye}: {end}");
+                assert!(end.is_orderly(), "{goodbye}: {end}");
             }
             if goodbye == "finish" {
                 assert_eq!(reached, [50, 50]);

@@ -3,6 +3,8 @@
 
 mod hand;
 mod process;
+#[cfg(unix)]
+pub mod python;
 pub mod raw;
 mod seeded;
 

@@ -202,7 +202,7 @@ async fn round(config: Config, seed: u64) {
             // for both would tell nothing.
             receives(&side, seed ^ 3, &got).await;
         };
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             tasks.push(tokio::spawn(sending));
             tasks.push(tokio::spawn(receiving));
         } else {

@@ -5,12 +5,12 @@ use std::{
     sync::atomic::{AtomicIsize, Ordering},
 };
 
-pub struct Counting;
+pub(crate) struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 /// Bytes that are allocated now.
-pub fn live() -> isize {
+pub(crate) fn live() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 

@@ -11,19 +11,19 @@ use std::{
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
 
-pub const SYSTEMS: [&str; 4] = ["std", "tokio-codec", "sealpipe", "sealpipe-sealed"];
+pub(crate) const SYSTEMS: [&str; 4] = ["std", "tokio-codec", "sealpipe", "sealpipe-sealed"];
 
 /// What is done with how many messages of which size.
 #[derive(Clone, Copy)]
-pub struct Task {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub size: usize,
-    pub count: usize,
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) size: usize,
+    pub(crate) count: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// One message there and back, again and again: median microseconds.
     RoundTrip,
     /// Fed, flushed once at the end: megabytes, or millions of messages, a second.
@@ -77,12 +77,19 @@ const TASKS: [Task; 7] = [
     },
 ];
 
-pub fn main() {
+pub(crate) fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let argument = |index: usize| arguments.get(index).map(String::as_str).unwrap_or_default();
     match argument(1) {
         "serve" => systems::serve(argument(2), argument(3), argument(4) == "echo"),
-        "drive" => println!("{:?}", systems::drive(argument(2), argument(3), &TASKS[argument(4).parse::<usize>().unwrap_or(0)])),
+        "drive" => println!(
+            "{:?}",
+            systems::drive(
+                argument(2),
+                argument(3),
+                &TASKS[argument(4).parse::<usize>().unwrap_or(0)]
+            )
+        ),
         "idle" => println!("{}", systems::idle(argument(2), argument(3))),
         _ => table(
             arguments
@@ -208,7 +215,7 @@ fn cipher() -> f64 {
 }
 
 /// The median of all rounds but the first tenth.
-pub fn round_trips(mut once: impl FnMut() -> Duration, count: usize) -> Duration {
+pub(crate) fn round_trips(mut once: impl FnMut() -> Duration, count: usize) -> Duration {
     let mut times: Vec<Duration> = (0..count + count / 10)
         .map(|_| once())
         .skip(count / 10)

@@ -16,7 +16,7 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-pub fn serve(system: &str, path: &str, echo: bool) {
+pub(crate) fn serve(system: &str, path: &str, echo: bool) {
     match system {
         "std" => serve_std(path, echo),
         _ => runtime().block_on(async {
@@ -28,7 +28,7 @@ pub fn serve(system: &str, path: &str, echo: bool) {
     }
 }
 
-pub fn drive(system: &str, path: &str, task: &Task) -> Duration {
+pub(crate) fn drive(system: &str, path: &str, task: &Task) -> Duration {
     match system {
         "std" => drive_std(path, task),
         _ => runtime().block_on(async {
@@ -234,7 +234,8 @@ async fn drive_sealpipe(system: &str, path: &str, task: &Task) -> Duration {
                 .recv()
                 .await
                 .expect("an answer")
-                .expect("a whole one");
+                .expect("a whole one")
+                .accept();
             times.push(start.elapsed());
         }
         let mut times = times.into_iter();
@@ -260,7 +261,8 @@ async fn drive_sealpipe(system: &str, path: &str, task: &Task) -> Duration {
         .recv()
         .await
         .expect("an answer")
-        .expect("a whole one");
+        .expect("a whole one")
+        .accept();
     start.elapsed()
 }
 
@@ -269,7 +271,7 @@ async fn drive_sealpipe(system: &str, path: &str, task: &Task) -> Duration {
 const IDLE: usize = 500;
 
 /// Bytes of heap per end of an idle connection.
-pub fn idle(system: &str, path: &str) -> f64 {
+pub(crate) fn idle(system: &str, path: &str) -> f64 {
     runtime().block_on(async {
         match system {
             "tokio-codec" => {
@@ -311,7 +313,8 @@ pub fn idle(system: &str, path: &str) -> f64 {
                         .recv()
                         .await
                         .expect("a message")
-                        .expect("a whole one");
+                        .expect("a whole one")
+                        .accept();
                     pair
                 })
                 .await
