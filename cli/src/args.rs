@@ -131,7 +131,10 @@ pub(crate) struct Reach {
 /// separator or of what is not UTF-8 is \x and two hexadecimal digits, so that
 /// the bytes can be had back.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    about = "Receive messages and print each as one line"
+)]
 pub(crate) struct Listen {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -163,15 +166,18 @@ pub(crate) struct Listen {
 /// processed, rejected: the receiving program's verdict. notsent: it never
 /// arrived and can safely be sent again. unknown: it may or may not have arrived.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    about = "Send a message, or one for each line of stdin, and say what became of it"
+)]
 #[command(override_usage = "sealpipe send [OPTIONS] <NAME> <TEXT | - | --file <PATH>>")]
 #[command(group = ArgGroup::new("what").args(["text", "file"]).required(true))]
 pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) common: Common,
 
-    /// The message; or "-" for one message for each line of stdin, without its
-    /// line feed
+    /// The message; or "-" for one message for each line of stdin, without the
+    /// end of the line (a line feed, or a carriage return and a line feed)
     pub(crate) text: Option<String>,
 
     /// Send the content of this file as one message

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 const LONGEST: u64 = 1024;
 const WINDOW: usize = 16 << 20;
 const MESSAGES: usize = 16_384;
+/// The longest wait for a peer's goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What the connection's options say, with this much time for each message.
 pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Config, Failure> {
@@ -26,7 +28,9 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
         .receive_window(window, MESSAGES)
         .send_queue(window, MESSAGES);
     let builder = match timeout {
-        Some(timeout) => builder.send_timeout(timeout),
+        Some(timeout) => builder
+            .send_timeout(timeout)
+            .close_timeout(timeout.min(GOODBYE)),
         None => builder,
     };
     builder.build().map_err(|error| {

@@ -6,6 +6,7 @@ mod support;
 use std::{
     io::{Read, Write},
     os::unix::net::{UnixListener, UnixStream},
+    time::{Duration, Instant},
 };
 use support::{Ended, Place, Program};
 
@@ -85,7 +86,14 @@ fn a_message_that_is_never_acknowledged_is_unknown() {
         shake_hands(stream);
         until_it_leaves(stream);
     };
+    let started = Instant::now();
     let sent = against(deaf, "send", &["x", "--timeout", "0.4"]).expect(5);
+    // The message's time, then as much for each step of the goodbye.
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(sent.outcomes(), [0, 0, 0, 0, 0, 1]);
     sent.says("its deadline passed");
     against(deaf, "ping", &["--timeout", "0.4"])

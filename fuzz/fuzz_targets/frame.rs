@@ -15,7 +15,9 @@ fn header(bytes: &[u8], max: usize) -> Option<FrameHeader> {
     let mut encoded = Vec::new();
     FrameHeader::encode(header.frame_type, header.body_len, &mut encoded);
     assert_eq!(encoded[0], bytes[0]);
-    let again = FrameHeader::decode(&encoded, max).expect("valid").expect("whole");
+    let again = FrameHeader::decode(&encoded, max)
+        .expect("valid")
+        .expect("whole");
     assert_eq!(
         (again.frame_type, again.body_len, again.header_len),
         (header.frame_type, header.body_len, encoded.len()),

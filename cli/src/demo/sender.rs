@@ -66,6 +66,8 @@ pub(super) async fn run(
     progress: &mut Progress,
 ) -> Result<Sent, Failure> {
     let config: Config = config
+        // What is still under way when a step's time is up adds to it.
+        .send_queue(4 << 20, 4_096)
         .build()
         .map_err(|error| Failure::new(Code::Local, error.to_string()))?;
     let connection = ConnectOptions::new(config)

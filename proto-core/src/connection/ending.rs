@@ -102,6 +102,16 @@ impl Connection {
         self.outbound.drop_unsent(&mut self.events, &mut self.stats);
         self.outbound.cancels.clear();
         self.farewell = Farewell::Due(close);
+        // Only the close timeout counts from here on.
+        for timer in [
+            Timer::Keepalive,
+            Timer::Ping,
+            Timer::Silence,
+            Timer::Record,
+            Timer::Message,
+        ] {
+            self.timers.clear(timer);
+        }
         self.arm_close_timer();
     }
 
@@ -130,11 +140,11 @@ impl Connection {
 
     /// The peer's CLOSE.
     pub(super) fn on_close(&mut self, close: Close, delivered: u64) {
-        let finished = close.code == Close::DONE
-            && self.outbound.finish == Finish::Sent
-            && self.inbound.finished;
+        let both = self.outbound.finish == Finish::Sent && self.inbound.finished;
+        let finished = close.code == Close::DONE && both;
         let error = match (&self.farewell, finished) {
-            (Farewell::Due(own) | Farewell::Sent(own), _) if own.code != Close::DONE => {
+            // A program may close with "done" without having finished.
+            (Farewell::Due(own) | Farewell::Sent(own), _) if own.code != Close::DONE || !both => {
                 ConnectionError::ClosedLocally(own.clone())
             }
             (_, true) => ConnectionError::Finished,
@@ -156,6 +166,9 @@ impl Connection {
 
     /// Something is wrong: says so to the peer where that can be, and ends.
     pub(super) fn fail(&mut self, error: ConnectionError) {
+        if self.end.is_some() {
+            return;
+        }
         let close = match &error {
             ConnectionError::Violation(violation) => Some(Close::new(
                 violation.close_code(),
@@ -208,6 +221,8 @@ impl Connection {
             Timer::Ack if self.inbound.has_unacked() => self.inbound.ack_now(),
             Timer::Ack => {}
             Timer::Keepalive => self.start_ping(false),
+            // It is due again now that the timer is not set.
+            Timer::Ping => {}
             Timer::Close => {
                 let close = match &self.farewell {
                     Farewell::Due(close) | Farewell::Sent(close) | Farewell::WhenSent(close) => {

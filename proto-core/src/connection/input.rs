@@ -50,7 +50,7 @@ impl Connection {
             return;
         }
         let at = self.now.saturating_add(self.config.record_timeout);
-        if !input.is_partial() || !self.was_open {
+        if !input.is_partial() || self.phase != Phase::Open {
             self.timers.clear(Timer::Record);
         } else if progress {
             self.timers.set(Timer::Record, at);
@@ -226,9 +226,11 @@ impl Connection {
         let (message, total, n) = self.begin_message(fin, body, input)?;
         self.inbound.expect_more(message, total);
         input.begin_assembly(total);
-        let timeout = self.config.message_timeout;
-        self.timers
-            .set(Timer::Message, self.now.saturating_add(timeout));
+        if self.phase == Phase::Open {
+            let timeout = self.config.message_timeout;
+            self.timers
+                .set(Timer::Message, self.now.saturating_add(timeout));
+        }
         Ok(n)
     }
 

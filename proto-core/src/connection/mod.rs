@@ -20,7 +20,7 @@ use crate::{
     time::Time,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
-use budget::Budget;
+use budget::{Idle, Pings};
 use core::fmt;
 use ending::Farewell;
 use inbound::Inbound;
@@ -89,7 +89,8 @@ pub struct Connection {
     outbound: Outbound,
     events: VecDeque<Event>,
     timers: Timers,
-    budget: Budget,
+    budget: Idle,
+    ping_budget: Pings,
     /// Handshake bytes that wait to be written.
     raw: Vec<u8>,
     /// The initiator owes the responder a first record.
@@ -164,7 +165,8 @@ impl Connection {
             opener: None,
             events: VecDeque::new(),
             timers,
-            budget: Budget::new(now),
+            budget: Idle::new(now),
+            ping_budget: Pings::new(now),
             raw: Vec::new(),
             pad_due: false,
             was_open: false,
@@ -193,7 +195,10 @@ impl Connection {
     pub fn handle_input(&mut self, now: Time, input: &mut RecvBuf) -> Result<(), ConnectionError> {
         self.advance(now);
         self.input_idle = false;
-        input.note_read();
+        if self.was_open {
+            // A stranger gets no more room than its first read.
+            input.note_read();
+        }
         if self.end.is_none() {
             self.heard();
             self.take_input(input);
@@ -350,7 +355,13 @@ impl Connection {
     /// too late, the peer is told that nobody waits for it any more, and its
     /// outcome comes as usual.
     pub fn cancel(&mut self, id: MessageId) -> bool {
-        self.end.is_none() && self.outbound.cancel(id, &mut self.events, &mut self.stats)
+        if self.end.is_some() {
+            return false;
+        }
+        let (events, stats) = (&mut self.events, &mut self.stats);
+        let withdrawn = self.outbound.cancel(id, events, stats);
+        self.check_finished();
+        withdrawn
     }
 
     /// The program's verdict on a message of level *processed* that it has
@@ -370,7 +381,8 @@ impl Connection {
     }
 
     /// Sends a PING; [`Event::Pong`] tells the round trip. One at a time: a
-    /// second call before the answer joins the first.
+    /// second call before the answer joins the first. After the first 512 they go
+    /// out at most 50 times a second, so that the peer does not see a flood.
     pub fn ping(&mut self) {
         self.start_ping(true);
     }

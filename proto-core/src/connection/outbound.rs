@@ -39,6 +39,8 @@ struct InFlight {
     ack: AckLevel,
     /// Nothing more is to come.
     done: bool,
+    /// The peer has been told that nobody waits for it.
+    cancelled: bool,
 }
 
 /// How far `finish` has come.
@@ -309,6 +311,7 @@ impl Outbound {
                 deadline,
                 ack,
                 done: false,
+                cancelled: false,
             });
             if ack == AckLevel::None {
                 self.sending.push_back((u64::MAX, seq));
@@ -456,8 +459,9 @@ impl Outbound {
             self.drop_queued(index, events, stats);
             return true;
         }
-        let sent = self.in_flight.iter().find(|entry| entry.id == Some(id));
-        if let Some(entry) = sent.filter(|entry| !self.cancels.contains(&entry.seq)) {
+        let mut sent = self.in_flight.iter_mut();
+        if let Some(entry) = sent.find(|entry| entry.id == Some(id) && !entry.cancelled) {
+            entry.cancelled = true;
             self.cancels.push_back(entry.seq);
         }
         false

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Ack,
     /// A PING is due.
     Keepalive,
+    /// A PING that was put off may go out.
+    Ping,
     /// Something must have come from the peer.
     Silence,
     /// The peer must have answered CLOSE.
@@ -23,12 +25,13 @@ pub(super) enum Timer {
     Send,
 }
 
-const ALL: [Timer; 8] = [
+const ALL: [Timer; 9] = [
     Timer::Handshake,
     Timer::Record,
     Timer::Message,
     Timer::Ack,
     Timer::Keepalive,
+    Timer::Ping,
     Timer::Silence,
     Timer::Close,
     Timer::Send,
@@ -74,7 +77,9 @@ impl Timers {
 
     /// Takes one that is due.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Timer> {
-        let due = ALL.into_iter().find(|timer| self.at(*timer) <= now)?;
+        let due = ALL
+            .into_iter()
+            .find(|timer| self.at(*timer) <= now && self.at(*timer) != Time::NEVER)?;
         self.clear(due);
         Some(due)
     }

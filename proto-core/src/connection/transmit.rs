@@ -1,10 +1,11 @@
 //! What goes out, and in which order.
 
-use super::{Connection, Finish, Phase, ending::Farewell, timers::Timer};
+use super::{Connection, Finish, Phase, budget::Pings, ending::Farewell, timers::Timer};
 use crate::{
     buffer::SendBuf,
     crypto::Sealer,
     error::ConnectionError,
+    time::Time,
     wire::{Frame, MAX_FRAME_PLAIN, MAX_REASON, TAG},
 };
 use bytes::{Buf, BytesMut};
@@ -32,7 +33,8 @@ impl Connection {
         }
         match (&self.farewell, &self.end) {
             (Farewell::Due(_), _) => true,
-            (_, Some(_)) => false,
+            // Nothing follows a CLOSE.
+            (Farewell::Sent(_), _) | (_, Some(_)) => false,
             _ => self.control_due() || self.data_due() || self.finish_due(),
         }
     }
@@ -44,17 +46,24 @@ impl Connection {
             || self.inbound.ack_is_due(self.input_idle)
             || self.inbound.credit_due(&self.config).is_some()
             || self.pong.is_some()
-            || self.ping.is_some_and(|ping| ping.sent.is_none())
+            || self.ping_due()
             || !self.outbound.cancels.is_empty()
     }
 
+    fn ping_due(&self) -> bool {
+        self.ping.is_some_and(|ping| ping.sent.is_none())
+            && self.timers.at(Timer::Ping) == Time::NEVER
+    }
+
+    /// A CANCEL ends the message before: what follows waits for it.
     #[inline]
     fn data_due(&self) -> bool {
-        self.phase == Phase::Open && self.outbound.can_send()
+        self.phase == Phase::Open && self.outbound.cancels.is_empty() && self.outbound.can_send()
     }
 
     fn finish_due(&self) -> bool {
         self.phase == Phase::Open
+            && self.outbound.cancels.is_empty()
             && self.outbound.finish == Finish::Wanted
             && self.outbound.is_drained()
     }
@@ -69,17 +78,25 @@ impl Connection {
         }
         let sealed = self.sealer.is_some();
         let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
-        while self.output_due() && output.remaining() < enough {
+        // Nothing may come of one round: a message that the peer does not take
+        // leaves the queue, and what waited for that is due in the next.
+        let mut idle = false;
+        loop {
+            self.check_finished();
+            if !self.output_due() || output.remaining() >= enough {
+                break;
+            }
             let made = output.made();
             if sealed {
                 self.fill_record(output)
             } else {
                 self.fill_plain(output)
             }
-            if output.made() == made {
+            let nothing = output.made() == made;
+            if nothing && idle {
                 break;
             }
-            self.check_finished();
+            idle = nothing;
         }
         self.outbound.mark_made(output.made());
         self.unwritten = output.remaining() > 0;
@@ -201,9 +218,16 @@ impl Connection {
         if let Some(data) = self.pong.take() {
             Frame::Pong(data).encode(tail);
         }
-        if let Some(ping) = self.ping.as_mut().filter(|ping| ping.sent.is_none()) {
-            Frame::Ping(ping.number.to_be_bytes()).encode(tail);
-            ping.sent = Some(self.now);
+        if self.ping_due()
+            && let Some(ping) = &mut self.ping
+        {
+            if self.ping_budget.spend(self.now) {
+                Frame::Ping(ping.number.to_be_bytes()).encode(tail);
+                ping.sent = Some(self.now);
+            } else {
+                let at = self.now.saturating_add(Pings::REFILL);
+                self.timers.set(Timer::Ping, at);
+            }
         }
         while fits(tail) {
             let Some(seq) = self.outbound.cancels.pop_front() else {
@@ -226,7 +250,10 @@ impl Connection {
             .encode(tail);
             self.outbound.finish = Finish::Sent;
         }
-        if let Farewell::Due(close) = &self.farewell {
+        // Verdicts that were given still count.
+        if let Farewell::Due(close) = &self.farewell
+            && self.inbound.verdicts.is_empty()
+        {
             let delivered = self.inbound.delivered();
             Frame::Close {
                 code: close.code,

@@ -11,8 +11,8 @@ use crate::{
 use bytes::BufMut;
 
 /// The fields before the payload in a DATA frame with FIRST are at most this
-/// long, in bytes.
-pub const MAX_DATA_HEAD: usize = 8 + 1 + 8 + 8 + 2 + MAX_TOPIC + 2 + MAX_EXTENSION;
+/// long, in bytes, with every varint in its longest form.
+pub const MAX_DATA_HEAD: usize = 8 + 1 + 8 + 8 + 8 + MAX_TOPIC + 8 + MAX_EXTENSION;
 
 const FIRST: u8 = 0x10;
 const FIN: u8 = 0x20;

@@ -1,0 +1,312 @@
+//! What one connection takes of memory from a peer that means harm, against a
+//! bound computed from the configuration, and what an idle one takes.
+
+mod common;
+
+use common::raw::{Script, control, first, hello, more, whole};
+use common::{Pair, builder, message};
+use sealpipe_core::wire::{Frame, MAX_FRAME_PLAIN};
+use sealpipe_core::{AckLevel, Connection, RecvBuf, Rejection, Role, SendBuf};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting for each thread: tests run side by side.
+struct Counting;
+
+fn add(n: usize) {
+    let _ = HELD.try_with(|held| {
+        held.set(held.get().wrapping_add(n));
+        let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
+    });
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        let _ = HELD.try_with(|held| held.set(held.get().wrapping_sub(layout.size())));
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn held() -> usize {
+    HELD.with(Cell::get)
+}
+
+/// The most that was held while `run` ran, above what was held before.
+fn most_above(before: usize, run: impl FnOnce()) -> usize {
+    MOST.with(|most| most.set(held()));
+    run();
+    MOST.with(Cell::get).saturating_sub(before)
+}
+
+const MAX: usize = 1 << 20;
+const WINDOW: usize = 2 << 20;
+const MESSAGES: usize = 2_000;
+
+/// What the documentation of `receive_window` promises, in numbers: payloads pin
+/// at most four times their size; each message has its own record in the queue
+/// (which doubles when it grows, and holds both for a moment) and may wait for a
+/// verdict with a reason; one message comes in, moved when it grows; and buffers
+/// of a fixed size.
+fn bound() -> usize {
+    let queue = MESSAGES * 4 * 128 + MESSAGES * (64 + 256 + 300);
+    let coming = 2 * MAX;
+    let buffers = 4 * MAX_FRAME_PLAIN;
+    4 * WINDOW + queue + coming + buffers
+}
+
+fn script(sealed: bool) -> Script {
+    let config = builder(sealed)
+        .max_message(MAX)
+        .receive_window(WINDOW, MESSAGES)
+        .build()
+        .expect("valid");
+    Script::open(config.into(), Role::Responder, hello([0; 16]))
+}
+
+/// Runs an attack of frames, written in pieces; says what was held at most
+/// beyond the attack's own bytes.
+fn attack(
+    sealed: bool,
+    drains: bool,
+    piece: usize,
+    mut next: impl FnMut(usize) -> Option<Vec<u8>>,
+) -> (usize, Script) {
+    let mut script = script(sealed);
+    let before = held();
+    let mut most = 0;
+    for n in 0.. {
+        let Some(bytes) = next(n) else { break };
+        let bytes = if sealed {
+            bytes
+                .chunks(60_000)
+                .map(|chunk| script.wrap(chunk))
+                .collect::<Vec<_>>()
+                .concat()
+        } else {
+            bytes
+        };
+        for chunk in bytes.chunks(piece) {
+            let base = before + bytes.capacity();
+            let now = script.now;
+            most = most.max(most_above(base, || script.side.feed(now, chunk)));
+        }
+        if drains {
+            script.read();
+        }
+        if script.side.connection.end().is_some() {
+            break;
+        }
+    }
+    (most, script)
+}
+
+fn report(what: &str, sealed: bool, most: usize) {
+    println!(
+        "{what}, {}: {most} bytes at most, bound {}",
+        if sealed { "sealed" } else { "plain" },
+        bound()
+    );
+    assert!(
+        most <= bound(),
+        "{what}: {most} bytes, more than {}",
+        bound()
+    );
+}
+
+#[test]
+fn a_peer_that_declares_the_largest_message_and_never_finishes() {
+    for sealed in [false, true] {
+        // Small steps, then withdrawn, then again: nothing may pile up.
+        let (most, script) = attack(sealed, true, 700, |n| match n % 3 {
+            _ if n > 600 => None,
+            0 => Some(first(
+                n as u64 / 3,
+                AckLevel::Processed,
+                MAX as u64,
+                &[1; 1_024],
+            )),
+            1 => Some(more(false, &[2; 1_024])),
+            _ => Some(control(Frame::Cancel { seq: n as u64 / 3 })),
+        });
+        assert_eq!(script.side.connection.end(), None);
+        report("declared, begun, withdrawn", sealed, most);
+        // One message that was only announced takes a small part of what it says.
+        let (most, _) = attack(sealed, false, usize::MAX, |n| {
+            (n == 0).then(|| first(0, AckLevel::None, MAX as u64, &[1; 1_024]))
+        });
+        assert!(most < MAX / 2, "announced only: {most}");
+        let (most, _) = attack(sealed, false, 9_000, |n| match n {
+            0 => Some(first(0, AckLevel::None, MAX as u64, &[1; 1_024])),
+            1..1_020 => Some(more(false, &[2; 1_024])),
+            _ => None,
+        });
+        report("nearly whole, never finished", sealed, most);
+        assert!(most < 3 * MAX, "{most}");
+    }
+}
+
+#[test]
+fn a_peer_that_floods_a_reader_that_never_reads() {
+    for sealed in [false, true] {
+        for size in [0, 1, 1_024, 1_025, 5_000, 16_400, 59_000, 200_000] {
+            if sealed && size > 60_000 {
+                // No record holds it in one frame; in several it is no different.
+                continue;
+            }
+            let (mut bytes, mut seq) = (0, 0);
+            let (most, script) = attack(sealed, false, 64 << 10, |_| {
+                bytes += size;
+                (bytes <= WINDOW && seq < MESSAGES).then(|| {
+                    seq += 1;
+                    whole(seq as u64 - 1, AckLevel::Processed, &vec![1; size])
+                })
+            });
+            assert_eq!(script.side.connection.end(), None, "{size}");
+            assert_eq!(script.side.connection.stats().waiting, seq);
+            report(
+                &format!("never read, messages of {size} bytes"),
+                sealed,
+                most,
+            );
+        }
+    }
+}
+
+/// The block that a message was read in must not stay for its sake.
+#[test]
+fn a_peer_that_makes_messages_pin_more_than_their_size() {
+    for sealed in [false, true] {
+        for size in [1_100, 16_400] {
+            // What is withdrawn gives its credit back, and its bytes were in the
+            // same block.
+            let mut seq = 0;
+            let mut bytes = 0;
+            let (most, script) = attack(sealed, true, usize::MAX, |_| {
+                bytes += size;
+                if bytes > WINDOW - 70_000 || seq as usize / 2 >= MESSAGES {
+                    return None;
+                }
+                let kept = whole(seq, AckLevel::None, &vec![1; size]);
+                let dropped = first(seq + 1, AckLevel::None, 60_000, &[2; 40_000]);
+                let cancel = control(Frame::Cancel { seq: seq + 1 });
+                seq += 2;
+                Some([kept, dropped, cancel].concat())
+            });
+            assert_eq!(script.side.connection.end(), None);
+            report(&format!("pinned by {size} bytes"), sealed, most);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_what_is_owed_to_it() {
+    for sealed in [false, true] {
+        let mut script = script(sealed);
+        let before = held();
+        let now = script.now;
+        let most = most_above(before, || {
+            for seq in 0..MESSAGES as u64 {
+                let bytes = script.wrap(&whole(seq, AckLevel::Processed, b"x"));
+                script.side.feed(now, &bytes);
+                let message = script.side.connection.recv().expect("came");
+                let no = Rejection::new(300, "n".repeat(256));
+                script
+                    .side
+                    .connection
+                    .settle(message.seq, Err(no))
+                    .expect("due");
+            }
+            let pings = control(Frame::Ping([9; 8])).repeat(1_000);
+            let bytes = script.wrap(&pings);
+            script.side.feed(now, &bytes);
+        });
+        assert_eq!(script.side.connection.end(), None);
+        report("answers that are not read", sealed, most);
+        let bytes = script.wrap(&whole(MESSAGES as u64, AckLevel::None, b"x"));
+        script.side.feed(now, &bytes);
+        assert!(
+            script.side.connection.end().is_some(),
+            "no credit while the answers wait"
+        );
+    }
+}
+
+/// Before it is authenticated a peer gets about two kilobytes.
+#[test]
+fn a_stranger_takes_little() {
+    let config = common::config(true);
+    let before = held();
+    let mut side = common::Side::new(config, Role::Responder, 1, common::seconds(1));
+    let bytes = [
+        &common::raw::preface(sealpipe_core::wire::Mode::Sealed, &common::key()).encode()[..],
+        &[4, 0],
+    ]
+    .concat();
+    let most = most_above(before, || {
+        side.feed(common::seconds(1), &bytes);
+        for _ in 0..1_023 {
+            side.feed(common::seconds(1), &[7]);
+        }
+    });
+    assert!(side.connection.end().is_none());
+    println!(
+        "a stranger: {most} bytes with its buffer, {} of them the connection's",
+        held() - before
+    );
+    assert!(most < 16 << 10, "{most}");
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    for sealed in [false, true] {
+        let mut pair = Pair::open(builder(sealed));
+        for _ in 0..200 {
+            pair.send(
+                Role::Initiator,
+                message(vec![1; 3_000], AckLevel::Processed),
+            );
+            pair.send(
+                Role::Responder,
+                message(vec![1; 3_000], AckLevel::Processed),
+            );
+        }
+        pair.run();
+        for side in [&mut pair.client, &mut pair.server] {
+            side.received = Vec::new();
+            side.events = Vec::new();
+            side.input.release();
+            side.output.release();
+            side.connection.release();
+        }
+        let own = size_of::<Connection>() + size_of::<RecvBuf>() + size_of::<SendBuf>();
+        let with = held();
+        let (mut client, server) = (pair.client, pair.server);
+        client.input = RecvBuf::new();
+        drop(client.connection);
+        let heap = with - held();
+        println!(
+            "idle, {}: Connection {} + RecvBuf {} + SendBuf {} bytes, and {heap} on the heap",
+            if sealed { "sealed" } else { "plain" },
+            size_of::<Connection>(),
+            size_of::<RecvBuf>(),
+            size_of::<SendBuf>()
+        );
+        assert!(heap <= 300 && own + heap < 1_600, "{own} + {heap}");
+        drop(server);
+    }
+}

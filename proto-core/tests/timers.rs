@@ -1,0 +1,769 @@
+//! Deadlines, acknowledgement, credit and the ways to end, one at a time.
+
+mod common;
+
+use common::raw::{Script, Seen, control, first, hello, join, more, whole};
+use common::{Pair, builder, message, millis, seconds};
+use core::time::Duration;
+use sealpipe_core::wire::{Frame, Hello};
+use sealpipe_core::{
+    AckLevel, Close, ConnectionError, Event, Lost, Message, Outcome, Rejection, Role,
+    SendErrorReason, SettleError, Time, Timeout,
+};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn each(run: impl Fn(bool)) {
+    for sealed in [false, true] {
+        run(sealed);
+    }
+}
+
+fn script(sealed: bool) -> Script {
+    let config = builder(sealed)
+        .max_message(4_096)
+        .receive_window(8_192, 200)
+        .build()
+        .expect("valid");
+    Script::open(config.into(), Role::Responder, hello([0; 16]))
+}
+
+/// Nothing happens a nanosecond before `at`, and then the connection ends.
+fn times_out(script: &mut Script, at: Time, what: Timeout) {
+    assert_eq!(script.side.connection.poll_timeout(), Some(at), "{what:?}");
+    script.sleep_until(Time::from_nanos(at.as_nanos() - 1));
+    assert_eq!(script.side.connection.end(), None, "{what:?}");
+    script.sleep_until(at);
+    assert_eq!(
+        script.side.connection.end(),
+        Some(&ConnectionError::Timeout(what))
+    );
+    match script.read().last() {
+        Some(Seen::Close { code, .. }) => assert_eq!(*code, Close::TIME),
+        other => panic!("{what:?}: no CLOSE: {other:?}"),
+    }
+}
+
+#[test]
+fn silence_is_pinged_and_then_the_end() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        assert_eq!(script.side.connection.poll_timeout(), Some(seconds(31)));
+        script.sleep_until(millis(30_999));
+        assert!(script.read().is_empty());
+        script.sleep_until(seconds(31));
+        let ping = match &script.read()[..] {
+            [Seen::Ping(data)] => *data,
+            other => panic!("{other:?}"),
+        };
+        // An answer puts both off, and is no event: nobody asked.
+        script.now = seconds(80);
+        script.write(&control(Frame::Pong(ping)));
+        script.side.take(true);
+        assert!(script.side.events.is_empty());
+        assert_eq!(script.side.connection.poll_timeout(), Some(seconds(110)));
+        script.sleep_until(seconds(110));
+        assert!(matches!(script.read()[..], [Seen::Ping(_)]));
+        times_out(&mut script, seconds(170), Timeout::Silence);
+    });
+}
+
+#[test]
+fn without_keepalive_nothing_is_ever_due() {
+    let mut pair = Pair::open(builder(true).keepalive(None, None));
+    pair.run();
+    assert_eq!(pair.client.connection.poll_timeout(), None);
+    assert_eq!(pair.server.connection.poll_timeout(), None);
+}
+
+#[test]
+fn a_ping_tells_the_round_trip() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        let now = pair.now;
+        pair.client.connection.ping();
+        let asked = pair.client.take_output(now);
+        pair.server.feed(now, &asked);
+        let answer = pair.server.take_output(now);
+        pair.client.feed(now.saturating_add(MS(7)), &answer);
+        pair.client.take(true);
+        assert_eq!(
+            pair.client.events.last(),
+            Some(&Event::Pong { round_trip: MS(7) })
+        );
+    });
+}
+
+#[test]
+fn only_the_newest_of_several_pings_is_answered() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script.write(&join([
+            control(Frame::Ping([1; 8])),
+            control(Frame::Ping([2; 8])),
+        ]));
+        assert_eq!(script.read(), [Seen::Pong([2; 8])]);
+    });
+}
+
+#[test]
+fn a_frame_that_has_begun_must_be_whole_in_time() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        let bytes = script.wrap(&whole(0, AckLevel::None, &[1; 100]));
+        script.side.feed(script.now, &bytes[..20]);
+        // Dripping does not put it off.
+        script.side.feed(seconds(20), &bytes[20..21]);
+        times_out(&mut script, seconds(31), Timeout::Record);
+    });
+    // A large plain frame is read straight to its place: the same.
+    let config = builder(false).max_message(1 << 20).build().expect("valid");
+    let mut script = Script::open(config.into(), Role::Responder, hello([0; 16]));
+    let bytes = whole(0, AckLevel::None, &[1; 100_000]);
+    script.side.feed(script.now, &bytes[..2_000]);
+    script.side.feed(seconds(20), &bytes[2_000..90_000]);
+    times_out(&mut script, seconds(31), Timeout::Record);
+    assert!(script.side.connection.recv().is_none());
+}
+
+#[test]
+fn a_message_that_has_begun_must_be_whole_in_time() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script.write(&first(0, AckLevel::None, 4_000, &[1; 1_024]));
+        for n in [1, 2] {
+            script.now = seconds(20 * n);
+            script.write(&more(false, &[1; 1_024]));
+        }
+        times_out(&mut script, seconds(61), Timeout::Message);
+    });
+}
+
+#[test]
+fn an_own_close_waits_only_so_long_for_the_answer() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script
+            .side
+            .connection
+            .close(script.now, Close::new(300, "enough"));
+        assert_eq!(
+            script.read(),
+            [Seen::Close {
+                code: 300,
+                delivered: 0,
+                reason: "enough".into()
+            }]
+        );
+        assert_eq!(script.side.connection.poll_timeout(), Some(seconds(6)));
+        script.side.take(true);
+        assert_eq!(
+            script.side.closed(),
+            None,
+            "the last event waits for the peer"
+        );
+        script.sleep_until(seconds(6));
+        script.side.take(true);
+        assert_eq!(
+            script.side.closed(),
+            Some(&ConnectionError::ClosedLocally(Close::new(300, "enough")))
+        );
+        assert_eq!(script.side.connection.poll_timeout(), None);
+    });
+}
+
+/// Whatever deadline falls into the time in which it is awaited.
+#[test]
+fn while_closing_no_other_deadline_counts() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script.write(&first(0, AckLevel::None, 4_000, &[1; 1_024]));
+        script.now = seconds(59);
+        script
+            .side
+            .connection
+            .close(script.now, Close::new(Close::GOING_AWAY, ""));
+        script.read();
+        script.sleep_until(seconds(63));
+        assert_eq!(script.side.connection.end(), None);
+        assert!(script.read().is_empty(), "nothing follows a CLOSE");
+        script.write(&control(Frame::Close {
+            code: 1,
+            delivered: 0,
+            reason: "",
+        }));
+        assert!(matches!(
+            script.side.connection.end(),
+            Some(ConnectionError::ClosedLocally(_))
+        ));
+    });
+}
+
+#[test]
+fn a_deadline_tells_not_sent_from_unknown() {
+    each(|sealed| {
+        let own = Hello {
+            credit_bytes: 4_096,
+            max_message: 4_096,
+            ..hello([0; 16])
+        };
+        let config = builder(sealed)
+            .send_timeout(MS(500))
+            .build()
+            .expect("valid");
+        let mut script = Script::open(config.into(), Role::Responder, own);
+        let mut send = |payload: usize, ack, deadline: Option<u64>| {
+            let message = message(vec![1; payload], ack);
+            let message = deadline.map_or(message.clone(), |ms| message.with_deadline(MS(ms)));
+            script
+                .side
+                .connection
+                .send(script.now, message)
+                .expect("room")
+        };
+        let gone = send(3_000, AckLevel::Processed, Some(200));
+        let acked = send(1_000, AckLevel::Received, Some(200));
+        // No credit is left for these.
+        let waits = send(1_000, AckLevel::Processed, Some(300));
+        let default = send(1_000, AckLevel::None, None);
+        script.read();
+        script.write(&control(Frame::Ack {
+            next: 2,
+            settled: 0,
+        }));
+        for (ms, id, outcome) in [
+            (200, gone, Outcome::Unknown),
+            (300, waits, Outcome::NotSent),
+            (500, default, Outcome::NotSent),
+        ] {
+            assert_eq!(
+                script.side.connection.poll_timeout(),
+                Some(millis(1_000 + ms))
+            );
+            script.sleep_until(millis(1_000 + ms - 1));
+            script.side.take(true);
+            assert_eq!(script.side.outcome(id), None);
+            script.sleep_until(millis(1_000 + ms));
+            script.side.take(true);
+            assert_eq!(script.side.outcome(id), Some(outcome));
+        }
+        assert_eq!(script.side.outcome(acked), Some(Outcome::Received));
+        // A RESULT that comes too late changes nothing.
+        script.write(&control(Frame::Result {
+            seq: 0,
+            code: 0,
+            reason: "",
+        }));
+        script.side.take(true);
+        assert_eq!(script.side.outcome(gone), Some(Outcome::Unknown));
+        assert_eq!(script.side.connection.end(), None);
+    });
+}
+
+#[test]
+fn a_message_that_expires_while_it_goes_out_is_withdrawn() {
+    each(|sealed| {
+        let config = builder(sealed).build().expect("valid");
+        let mut script = Script::open(config.into(), Role::Responder, hello([0; 16]));
+        let large = message(vec![1; 1 << 20], AckLevel::Received).with_deadline(MS(100));
+        let id = script
+            .side
+            .connection
+            .send(script.now, large)
+            .expect("room");
+        assert!(
+            script
+                .side
+                .connection
+                .poll_transmit(script.now, &mut script.side.output)
+        );
+        script.sleep_until(millis(1_100));
+        script.side.take(true);
+        assert_eq!(script.side.outcome(id), Some(Outcome::NotSent));
+        let seen = script.read();
+        assert_eq!(seen.last(), Some(&Seen::Cancel { seq: 0 }));
+        assert!(
+            !seen
+                .iter()
+                .any(|seen| matches!(seen, Seen::Data { fin: true, .. }))
+        );
+    });
+}
+
+#[test]
+fn an_ack_goes_out_when_the_input_is_used_up() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script.write(&whole(0, AckLevel::Received, b"x"));
+        assert!(script.read().is_empty(), "there may be more to read");
+        script.side.connection.handle_idle();
+        assert_eq!(
+            script.read(),
+            [Seen::Ack {
+                next: 1,
+                settled: 0
+            }]
+        );
+        assert!(script.read().is_empty(), "once");
+        script.write_idle(&whole(1, AckLevel::None, b"x"));
+        assert!(script.read().is_empty(), "nobody asked");
+    });
+}
+
+#[test]
+fn an_ack_goes_out_after_64_messages_or_5_ms() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        for seq in 0..64 {
+            assert!(script.read().is_empty(), "{seq}");
+            script.write(&whole(seq, AckLevel::Received, b""));
+        }
+        assert_eq!(
+            script.read(),
+            [Seen::Ack {
+                next: 64,
+                settled: 0
+            }]
+        );
+        let began = script.now;
+        script.write(&whole(64, AckLevel::Received, b""));
+        script.now = began.saturating_add(MS(3));
+        script.write(&whole(65, AckLevel::Received, b""));
+        script.sleep_until(began.saturating_add(MS(4)));
+        assert!(script.read().is_empty());
+        assert_eq!(
+            script.side.connection.poll_timeout(),
+            Some(began.saturating_add(MS(5)))
+        );
+        script.sleep_until(began.saturating_add(MS(5)));
+        assert_eq!(
+            script.read(),
+            [Seen::Ack {
+                next: 66,
+                settled: 0
+            }]
+        );
+    });
+}
+
+#[test]
+fn a_result_goes_out_before_the_credit_that_it_frees() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        for seq in 0..2 {
+            script.write_idle(&whole(seq, AckLevel::Processed, &[1; 4_096]));
+        }
+        script.side.take(true);
+        assert_eq!(
+            script.read(),
+            [Seen::Ack {
+                next: 2,
+                settled: 0
+            }],
+            "taken is not settled"
+        );
+        script
+            .side
+            .connection
+            .settle(1, Err(Rejection::new(700, "no")))
+            .expect("due");
+        script.side.connection.settle(0, Ok(())).expect("due");
+        assert_eq!(
+            script.read(),
+            [
+                Seen::Result {
+                    seq: 1,
+                    code: 700,
+                    reason: "no".into()
+                },
+                Seen::Result {
+                    seq: 0,
+                    code: 0,
+                    reason: String::new()
+                },
+                Seen::Credit {
+                    bytes: 8_192 * 2,
+                    messages: 202
+                },
+            ]
+        );
+        let refused = script.side.connection.settle(0, Ok(()));
+        assert_eq!(refused, Err(SettleError::NotWaiting { seq: 0 }));
+    });
+}
+
+#[test]
+fn credit_for_what_is_not_settled_comes_when_it_is_taken() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        script.write(&join([
+            whole(0, AckLevel::None, &[1; 4_096]),
+            whole(1, AckLevel::None, b"x"),
+        ]));
+        assert!(script.read().is_empty());
+        script.side.take(true);
+        assert_eq!(
+            script.read(),
+            [Seen::Credit {
+                bytes: 8_192 + 4_097,
+                messages: 202
+            }]
+        );
+    });
+}
+
+#[test]
+fn both_finish_after_all_is_said() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        pair.settle = false;
+        let id = pair.send(Role::Initiator, message("last", AckLevel::Processed));
+        pair.client.connection.finish(pair.now);
+        pair.run();
+        assert!(pair.server.connection.peer_finished());
+        assert!(pair.server.events.contains(&Event::PeerFinished));
+        let refused = pair
+            .client
+            .connection
+            .send(pair.now, Message::new("x"))
+            .expect_err("finished");
+        assert_eq!(refused.reason, SendErrorReason::Finished);
+        // The other direction goes on.
+        let back = pair.send(Role::Responder, message("still", AckLevel::Received));
+        pair.run();
+        assert_eq!(pair.server.outcome(back), Some(Outcome::Received));
+        pair.server.connection.finish(pair.now);
+        pair.run();
+        assert_eq!(pair.client.closed(), None, "a verdict is due");
+        pair.server.connection.settle(0, Ok(())).expect("due");
+        pair.run();
+        assert_eq!(pair.client.outcome(id), Some(Outcome::Processed));
+        for side in [&pair.client, &pair.server] {
+            assert_eq!(side.closed(), Some(&ConnectionError::Finished));
+        }
+    });
+}
+
+#[test]
+fn the_last_event_waits_until_all_was_received() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        pair.server_reads = false;
+        pair.send(Role::Initiator, message("a", AckLevel::Received));
+        pair.run();
+        pair.client
+            .connection
+            .close(pair.now, Close::new(300, "bye"));
+        pair.run();
+        assert_eq!(pair.server.closed(), None);
+        assert!(pair.server.connection.end().is_some());
+        pair.server.take(true);
+        assert_eq!(pair.server.payloads(), [b"a"]);
+        assert_eq!(
+            pair.server.closed(),
+            Some(&ConnectionError::ClosedByPeer(Close::new(300, "bye")))
+        );
+    });
+}
+
+#[test]
+fn close_tells_what_was_not_delivered() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        pair.server_reads = false;
+        let levels = [
+            AckLevel::Processed,
+            AckLevel::Processed,
+            AckLevel::Processed,
+        ];
+        let ids = levels.map(|level| pair.send(Role::Initiator, message("m", level)));
+        pair.run();
+        assert!(pair.server.connection.recv().is_some());
+        let refused = pair.server.connection.recv().expect("the second");
+        pair.server
+            .connection
+            .settle(refused.seq, Err(Rejection::new(0, "?")))
+            .expect("due");
+        pair.server
+            .connection
+            .close(pair.now, Close::new(Close::DONE, ""));
+        pair.run();
+        assert_eq!(
+            pair.client.outcome(ids[0]),
+            Some(Outcome::Unknown),
+            "taken, and no verdict"
+        );
+        let rejection = Rejection {
+            code: Rejection::UNSPECIFIED,
+            reason: "?".into(),
+        };
+        assert_eq!(
+            pair.client.outcome(ids[1]),
+            Some(Outcome::Rejected(rejection)),
+            "a verdict that was given counts"
+        );
+        assert_eq!(pair.client.outcome(ids[2]), Some(Outcome::NotSent));
+        // The code is the program's to choose: it did not finish.
+        assert_eq!(
+            pair.server.closed(),
+            Some(&ConnectionError::ClosedLocally(Close::new(Close::DONE, "")))
+        );
+    });
+}
+
+#[test]
+fn abandon_still_sends_what_is_queued() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        let ids = [0; 20].map(|_| {
+            pair.send(
+                Role::Initiator,
+                message(vec![1; 50_000], AckLevel::Received),
+            )
+        });
+        pair.client.connection.abandon(pair.now);
+        pair.run();
+        assert_eq!(pair.server.received.len(), 20);
+        assert!(
+            ids.iter()
+                .all(|id| pair.client.outcome(*id) == Some(Outcome::Received))
+        );
+        assert!(pair.client.closed().is_some() && pair.server.closed().is_some());
+    });
+}
+
+/// What kept the goodbye back is gone, however it went.
+#[test]
+fn abandon_says_goodbye_when_the_queue_is_empty() {
+    each(|sealed| {
+        for how in ["cancelled", "expired"] {
+            let own = Hello {
+                credit_bytes: 10,
+                max_message: 10,
+                ..hello([0; 16])
+            };
+            let config = builder(sealed).build().expect("valid");
+            let mut script = Script::open(config.into(), Role::Responder, own);
+            script
+                .side
+                .connection
+                .send(script.now, message(vec![1; 10], AckLevel::None))
+                .expect("room");
+            let stuck = message(vec![1; 10], AckLevel::None).with_deadline(MS(100));
+            let id = script
+                .side
+                .connection
+                .send(script.now, stuck)
+                .expect("room");
+            script.side.connection.abandon(script.now);
+            assert!(matches!(script.read()[..], [Seen::Data { .. }]), "{how}");
+            assert!(!script.side.connection.wants_transmit());
+            if how == "cancelled" {
+                assert!(script.side.connection.cancel(id));
+            } else {
+                script.sleep_until(millis(1_100));
+            }
+            assert!(script.side.connection.wants_transmit(), "{how}");
+            assert!(matches!(script.read()[..], [Seen::Close { .. }]), "{how}");
+        }
+    });
+}
+
+/// Queued before the peer had said how much it takes.
+#[test]
+fn abandon_does_not_wait_for_what_the_peer_never_takes() {
+    each(|sealed| {
+        let server = builder(sealed)
+            .max_message(100)
+            .receive_window(100, 5)
+            .build()
+            .expect("valid");
+        let mut pair = Pair::new(common::config(sealed), server.into());
+        let id = pair.send(Role::Initiator, message(vec![1; 101], AckLevel::Received));
+        let now = pair.now;
+        // Open, but not asked for output since.
+        let asked = pair.client.take_output(now);
+        pair.server.feed(now, &asked);
+        let answer = pair.server.take_output(now);
+        pair.client.feed(now, &answer);
+        pair.client.connection.abandon(now);
+        pair.run();
+        assert_eq!(pair.client.outcome(id), Some(Outcome::NotSent));
+        assert!(
+            pair.client.closed().is_some() && pair.server.closed().is_some(),
+            "at once"
+        );
+    });
+}
+
+#[test]
+fn the_loss_of_the_peer_leaves_the_outcome_unknown() {
+    each(|sealed| {
+        let mut pair = Pair::open(builder(sealed));
+        pair.server_reads = false;
+        let sent = pair.send(Role::Initiator, message("x", AckLevel::Processed));
+        pair.run();
+        let queued = pair.send(Role::Initiator, message("y", AckLevel::Received));
+        let now = pair.now;
+        pair.client.eof(now);
+        pair.client.take(true);
+        assert_eq!(pair.client.outcome(sent), Some(Outcome::Unknown));
+        assert_eq!(pair.client.outcome(queued), Some(Outcome::NotSent));
+        assert_eq!(
+            pair.client.closed(),
+            Some(&ConnectionError::Lost(Lost::Idle))
+        );
+    });
+}
+
+/// A driver that writes, and looks for input before it asks for more output.
+#[test]
+fn finishing_does_not_hang_on_the_order_of_calls() {
+    let mut pair = Pair::open(builder(false));
+    let now = pair.now;
+    let id = pair.send(Role::Initiator, message("x", AckLevel::None));
+    pair.client.connection.finish(now);
+    pair.server.connection.finish(now);
+    let mut out = Vec::new();
+    assert!(
+        pair.client
+            .connection
+            .poll_transmit(now, &mut pair.client.output)
+    );
+    out.extend_from_slice(bytes::Buf::chunk(&pair.client.output));
+    bytes::Buf::advance(&mut pair.client.output, out.len());
+    pair.server.feed(now, &out);
+    pair.server.connection.handle_idle();
+    pair.server.take(true);
+    let answer = pair.server.take_output(now);
+    pair.client.feed(now, &answer);
+    pair.client.connection.handle_idle();
+    pair.run();
+    assert_eq!(pair.client.outcome(id), Some(Outcome::Sent));
+    assert_eq!(pair.client.closed(), Some(&ConnectionError::Finished));
+    assert_eq!(pair.server.closed(), Some(&ConnectionError::Finished));
+}
+
+#[test]
+fn the_last_moment_of_time_is_survived() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        let id = script
+            .side
+            .connection
+            .send(script.now, message("x", AckLevel::Received))
+            .expect("room");
+        script.sleep_until(Time::from_nanos(u64::MAX));
+        script.side.take(true);
+        assert!(script.side.outcome(id).is_some());
+        assert_eq!(
+            script.side.closed(),
+            Some(&ConnectionError::Timeout(Timeout::Silence))
+        );
+    });
+}
+
+#[test]
+fn a_clock_that_steps_back_is_clamped() {
+    let mut script = script(false);
+    script.now = seconds(20);
+    script.write(&control(Frame::Pad));
+    script.side.connection.handle_timeout(Time::ZERO);
+    script.side.feed(Time::ZERO, &control(Frame::Pad));
+    assert_eq!(script.side.connection.poll_timeout(), Some(seconds(50)));
+}
+
+#[test]
+fn a_send_queue_has_its_limits_and_hands_back_what_it_does_not_take() {
+    each(|sealed| {
+        let own = Hello {
+            credit_bytes: 4_096,
+            max_message: 4_096,
+            ..hello([0; 16])
+        };
+        let config = builder(sealed)
+            .max_message(8_192)
+            .send_queue(1_000, 3)
+            .build()
+            .expect("valid");
+        let mut script = Script::open(config.into(), Role::Responder, own);
+        let now = script.now;
+        let connection = &mut script.side.connection;
+        let refused = connection
+            .send(now, Message::new(vec![1; 5_000]))
+            .expect_err("too large");
+        assert_eq!(
+            refused.reason,
+            SendErrorReason::TooLarge {
+                size: 5_000,
+                max: 4_096,
+                by_peer: true
+            }
+        );
+        assert_eq!(refused.message.payload().len(), 5_000);
+        let refused = connection
+            .send(now, Message::new(vec![1; 9_000]))
+            .expect_err("too large");
+        assert_eq!(
+            refused.reason,
+            SendErrorReason::TooLarge {
+                size: 9_000,
+                max: 4_096,
+                by_peer: true
+            }
+        );
+        // Less than the limit waits: one more is taken, however large, and no other.
+        connection
+            .send(now, Message::new(vec![1; 999]))
+            .expect("room");
+        connection
+            .send(now, Message::new(vec![1; 3_000]))
+            .expect("room");
+        let refused = connection.send(now, Message::new("x")).expect_err("full");
+        assert_eq!(
+            (refused.reason, refused.message),
+            (SendErrorReason::Full, Message::new("x"))
+        );
+        assert_eq!(connection.stats().queued_bytes, 3_999);
+        script.read();
+        script.read();
+        script.side.take(true);
+        let connection = &mut script.side.connection;
+        // A permit holds its room against others.
+        connection.reserve(1_000).expect("room");
+        assert_eq!(connection.reserve(0), Err(SendErrorReason::Full));
+        connection
+            .send_reserved(now, Message::new(vec![1; 1_000]), 1_000)
+            .expect("its own room");
+        // Three messages at most, of whatever size.
+        let config = builder(sealed).send_queue(1_000, 3).build().expect("valid");
+        let own = Hello {
+            credit_bytes: 0,
+            max_message: 0,
+            credit_messages: 1,
+            ..hello([0; 16])
+        };
+        let mut script = Script::open(config.into(), Role::Responder, own);
+        for _ in 0..3 {
+            script
+                .side
+                .connection
+                .send(now, Message::new(""))
+                .expect("room");
+        }
+        let refused = script
+            .side
+            .connection
+            .send(now, Message::new(""))
+            .expect_err("full");
+        assert_eq!(refused.reason, SendErrorReason::Full);
+        // One has gone, and its outcome was taken.
+        script.read();
+        script.side.take(true);
+        script
+            .side
+            .connection
+            .send(now, Message::new(""))
+            .expect("room");
+    });
+}
