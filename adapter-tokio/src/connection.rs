@@ -8,11 +8,12 @@ use crate::{
     transport,
 };
 use sealpipe_core::{
-    Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason,
-    Stats,
+    Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
     session::{Interest, Place, Session},
 };
-use sealpipe_endpoint::{Access, Endpoint, Peer};
+#[cfg(unix)]
+use sealpipe_endpoint::Access;
+use sealpipe_endpoint::{Endpoint, Peer};
 use std::{
     fmt,
     future::poll_fn,

@@ -13,14 +13,14 @@ use sealpipe_fuzz::{
 use std::sync::Arc;
 
 #[derive(Debug, Arbitrary)]
-struct Input {
+struct Input<'a> {
     /// Bit 0: the responder. Bit 1: after the handshake. Bit 2: small limits.
     start: u8,
     habits: Habits,
-    bytes: Vec<u8>,
+    bytes: &'a [u8],
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: Input<'_>| {
     let role = match input.start & 1 {
         0 => Role::Initiator,
         _ => Role::Responder,
@@ -39,6 +39,6 @@ fuzz_target!(|input: Input| {
     };
     let mut watched = Watched::new(side, now, input.habits);
     watched.send();
-    watched.feed(&input.bytes);
+    watched.feed(input.bytes);
     watched.end();
 });

@@ -1,11 +1,12 @@
 //! Sealed mode: either role reads arbitrary bytes from the first byte on, or after
 //! a real handshake; or what a peer that holds the key seals, arbitrary frames;
-//! or what an honest peer sealed and somebody on the way changed.
+//! or what an honest peer said and somebody on the way changed, in the handshake
+//! or in the records.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use sealpipe_core::{AckLevel, ConnectionError, Role, Violation};
+use sealpipe_core::{AckLevel, Config, ConnectionError, Event, Role, Violation};
 use sealpipe_fuzz::{
     Habits, Watched,
     common::{Pair, Side, builder, message, raw, seconds},
@@ -14,14 +15,14 @@ use sealpipe_fuzz::{
 use std::sync::Arc;
 
 #[derive(Debug, Arbitrary)]
-struct Input {
-    /// Bit 0: the responder. Bit 1: small limits. Bits 2 and 3: see above.
+struct Input<'a> {
+    /// Bit 0: the responder. Bit 1: small limits. Bits 2 to 4: which of these.
     start: u8,
     habits: Habits,
-    bytes: Vec<u8>,
+    bytes: &'a [u8],
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: Input<'_>| {
     let role = match input.start & 1 {
         0 => Role::Initiator,
         _ => Role::Responder,
@@ -31,30 +32,29 @@ fuzz_target!(|input: Input| {
         config = small(config);
     }
     let shared = Arc::new(config.clone().build().expect("valid"));
-    match input.start >> 2 & 3 {
+    match input.start >> 2 & 7 {
         0 => {
             let now = seconds(1);
             let side = Side::new(shared, role, 9, now);
             let mut watched = Watched::new(side, now, input.habits);
             watched.send();
-            watched.feed(&input.bytes);
+            watched.feed(input.bytes);
             watched.end();
         }
         kind @ (1 | 2) => {
             let mut script = raw::Script::open(shared, role, raw::hello([5; 16]));
             let stream = if kind == 1 {
-                input.bytes
+                input.bytes.to_vec()
             } else {
-                seal(&mut script, &input.bytes)
+                seal(&mut script, input.bytes)
             };
             let mut watched = Watched::new(script.side, script.now, input.habits);
             watched.send();
             watched.feed(&stream);
             watched.end();
         }
-        _ => {
-            changed(Pair::open(config), role, input.habits, &input.bytes);
-        }
+        3 => changed(Pair::open(config), role, input.habits, input.bytes),
+        _ => changed_handshake(shared, role, input.habits, input.bytes),
     }
 });
 
@@ -70,6 +70,41 @@ fn seal(script: &mut raw::Script, mut bytes: &[u8]) -> Vec<u8> {
         bytes = &rest[n..];
     }
     stream
+}
+
+/// An honest peer's part of the handshake with one byte changed: it must not be
+/// taken for a handshake.
+fn changed_handshake(config: Arc<Config>, role: Role, habits: Habits, bytes: &[u8]) {
+    let Some((&[place, value], rest)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let now = seconds(1);
+    let mut client = Side::new(config.clone(), Role::Initiator, 1, now);
+    let mut server = Side::new(config, Role::Responder, 2, now);
+    let mut said = client.take_output(now);
+    let side = match role {
+        Role::Responder => server,
+        Role::Initiator => {
+            server.feed(now, &said);
+            said = server.take_output(now);
+            client
+        }
+    };
+    let place = usize::from(place) % said.len();
+    said[place] ^= value;
+    let mut watched = Watched::new(side, now, habits);
+    watched.send();
+    watched.feed(&said);
+    watched.feed(rest);
+    let side = watched.end();
+    let opened = matches!(
+        side.events
+            .iter()
+            .find(|event| !matches!(event, Event::Outcome { .. })),
+        Some(Event::Open(_))
+    );
+    // A responder waits for the first record, which nobody here can seal.
+    assert_eq!(opened, value == 0 && role == Role::Initiator);
 }
 
 /// An honest peer's records, changed. Nothing that the peer did not send, and

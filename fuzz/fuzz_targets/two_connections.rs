@@ -4,7 +4,7 @@
 //! other did.
 #![no_main]
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use bytes::Buf;
 use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
@@ -18,23 +18,24 @@ use std::sync::Arc;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    sealed: bool,
+    /// Bit 0: sealed. Bit 1: messages of many frames.
+    start: u8,
     limits: [Limits; 2],
-    ops: Vec<(bool, Op)>,
+    ops: Ops,
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
 struct Limits {
-    /// In units of 32 bytes.
+    /// In units of 32 bytes, or of 2 KiB.
     max_message: u8,
-    /// Beyond the largest message, in units of 32 bytes.
+    /// Beyond the largest message, in the same units.
     window: u8,
     window_messages: u8,
     queue: u8,
     queue_messages: u8,
 }
 
-#[derive(Debug, Clone, Copy, Arbitrary)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     Send {
         size: u16,
@@ -90,6 +91,76 @@ enum Op {
     },
 }
 
+/// Which side does what. By hand and not derived: one byte for each of them, and
+/// as many as the input has.
+#[derive(Debug)]
+struct Ops(Vec<(usize, Op)>);
+
+impl<'a> Arbitrary<'a> for Ops {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Ops> {
+        let mut ops = Vec::new();
+        while let Ok(byte) = u8::arbitrary(u)
+            && !u.is_empty()
+        {
+            ops.push((usize::from(byte >> 7), op(byte & 0x1f, u)?));
+        }
+        Ok(Ops(ops))
+    }
+}
+
+fn op(which: u8, u: &mut Unstructured<'_>) -> arbitrary::Result<Op> {
+    Ok(match which {
+        0..=4 => Op::Send {
+            size: u.arbitrary()?,
+            how: u.arbitrary()?,
+        },
+        5 => Op::SendUntracked {
+            size: u.arbitrary()?,
+            how: u.arbitrary()?,
+        },
+        6 => Op::SendUntil {
+            size: u.arbitrary()?,
+            how: u.arbitrary()?,
+            millis: u.arbitrary()?,
+        },
+        7 => Op::Reserved {
+            size: u.arbitrary()?,
+            how: u.arbitrary()?,
+            used: u.arbitrary()?,
+        },
+        8..=9 => Op::Recv {
+            most: u.arbitrary()?,
+        },
+        10..=12 => Op::Settle {
+            which: u.arbitrary()?,
+            code: u.arbitrary()?,
+        },
+        13 => Op::Cancel {
+            which: u.arbitrary()?,
+        },
+        14 => Op::Finish,
+        15 => Op::Close,
+        16 => Op::Abandon,
+        17 => Op::Ping,
+        18 => Op::Idle,
+        19 => Op::Release,
+        20 => Op::Timeout,
+        21 => Op::Pass {
+            millis: u.arbitrary()?,
+        },
+        22..=25 => Op::Write {
+            bytes: u.arbitrary()?,
+        },
+        26..=29 => Op::Read {
+            bytes: u.arbitrary()?,
+        },
+        30 => Op::Run,
+        _ => Op::Cut {
+            drop: u.arbitrary()?,
+        },
+    })
+}
+
 /// A message as its sender remembers it.
 struct Sent {
     id: Option<MessageId>,
@@ -115,6 +186,7 @@ struct Party {
     pings: usize,
     pongs: usize,
     finishes: bool,
+    /// The program closed or abandoned before the end.
     closes: bool,
     /// The program's stream is closed.
     gone: bool,
@@ -146,15 +218,16 @@ impl World {
         let mut limits = Vec::new();
         let mut party = |i: usize, role: Role| {
             let drawn = input.limits[i];
-            let max_message = 8 + usize::from(drawn.max_message) * 32;
-            let window = max_message + usize::from(drawn.window) * 32;
+            let unit = if input.start & 2 == 0 { 32 } else { 2 << 10 };
+            let max_message = 8 + usize::from(drawn.max_message) * unit;
+            let window = max_message + usize::from(drawn.window) * unit;
             let window_messages = 1 + usize::from(drawn.window_messages % 8);
             let queue_messages = 1 + usize::from(drawn.queue_messages % 12);
             limits.push((window, window_messages, queue_messages));
-            let config: Config = builder(input.sealed)
+            let config: Config = builder(input.start & 1 == 1)
                 .max_message(max_message)
                 .receive_window(window, window_messages)
-                .send_queue(usize::from(drawn.queue) * 64, queue_messages)
+                .send_queue(usize::from(drawn.queue) * 2 * unit, queue_messages)
                 .handshake_timeout(LONG)
                 .record_timeout(LONG)
                 .message_timeout(LONG)
@@ -210,12 +283,12 @@ impl World {
                 party.finishes = true;
             }
             Op::Close => {
+                party.closes |= party.side.connection.end().is_none();
                 party.side.connection.close(now, Close::new(300, "enough"));
-                party.closes = true;
             }
             Op::Abandon => {
+                party.closes |= party.side.connection.end().is_none();
                 party.side.connection.abandon(now);
-                party.closes = true;
             }
             Op::Ping => {
                 party.side.connection.ping();
@@ -260,6 +333,7 @@ impl World {
         let now = self.now;
         let party = &mut self.parties[i];
         let tag = party.sent.len();
+        let size = party.size(size);
         let mut message = Self::message(tag, size, how);
         let (ack, size) = (message.ack(), message.size());
         if let Some(millis) = millis {
@@ -287,6 +361,7 @@ impl World {
     fn reserved(&mut self, i: usize, size: usize, how: u8, used: bool) {
         let now = self.now;
         let party = &mut self.parties[i];
+        let size = party.size(size);
         let message = Self::message(party.sent.len(), size, how);
         let (ack, size) = (message.ack(), message.size());
         if let Err(reason) = party.side.connection.reserve(size) {
@@ -358,12 +433,10 @@ impl World {
             0..128 => Ok(()),
             _ => Err(Rejection::new(code.into(), "r".repeat(code.into()))),
         };
+        let ended = party.side.connection.end().is_some();
         let settled = party.side.connection.settle(seq, verdict.clone());
         // Refused only where nobody can be told any more.
-        assert_eq!(
-            settled.is_ok(),
-            party.side.connection.end().is_none() || settled.is_ok()
-        );
+        assert_eq!(settled.is_err(), ended);
         if settled.is_ok() {
             party.verdicts.insert(tag, verdict);
         }
@@ -642,6 +715,12 @@ impl Party {
         }
     }
 
+    /// A size that this side may send, or one that is a little too large.
+    fn size(&self, drawn: usize) -> usize {
+        let unit = if self.max_message > 8_200 { 16 } else { 1 };
+        drawn * unit % (self.max_message + 2)
+    }
+
     fn has(&self, tag: usize) -> bool {
         self.got.binary_search_by_key(&tag, |(tag, _)| *tag).is_ok()
     }
@@ -665,8 +744,8 @@ impl Party {
 
 fuzz_target!(|input: Input| {
     let mut world = World::new(&input);
-    for (second, op) in &input.ops {
-        world.op(usize::from(*second), *op);
+    for (side, op) in &input.ops.0 {
+        world.op(*side, *op);
     }
     world.finish();
     world.check();

@@ -1,6 +1,14 @@
 //! What one connection takes of memory from a peer that means harm, against a
 //! bound computed from the configuration, and what an idle one takes.
 
+#![cfg_attr(
+    windows,
+    allow(
+        clippy::missing_const_for_thread_local,
+        reason = "they are const; for this target the macro hides it"
+    )
+)]
+
 mod common;
 
 use common::raw::{Script, control, first, hello, more, whole};

@@ -87,6 +87,19 @@ impl Helper {
         line.expect("the helper ended without an answer")
     }
 
+    /// The next line that it says, while this thread's runtime goes on.
+    ///
+    /// # Panics
+    /// As [`line`](Self::line).
+    pub async fn heard(self) -> (Helper, String) {
+        let mut helper = self;
+        let hearing = tokio::task::spawn_blocking(move || {
+            let line = helper.line();
+            (helper, line)
+        });
+        hearing.await.expect("an answer")
+    }
+
     /// The next line that it says, or `None` when it has ended.
     ///
     /// # Panics

@@ -128,7 +128,7 @@ async fn what_breaks_the_protocol() {
     let tiny = data(1, Some(4096), &[7; 1023]);
     let stray = vec![0x22, 0x01, 0x07];
     let sum = [begun(), vec![0x22, 0x01, 0x07]].concat();
-    let flood = frame(Frame::Ping([0; 8])).repeat(1_200);
+    let flood = frame(Frame::Pad).repeat(1_200);
     let credit: Vec<u8> = (1..20).flat_map(|seq| data(seq, None, b"")).collect();
     let cases: Vec<(Vec<u8>, Violation, u64)> = vec![
         (frame(Frame::Hello(&[])), Violation::HelloTwice, 2),

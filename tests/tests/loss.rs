@@ -228,7 +228,9 @@ async fn a_killed_process_is_noticed() {
             let delivery = client
                 .try_send(Message::new("last words").with_ack(AckLevel::Processed))
                 .unwrap();
-            assert_eq!(server.line(), "received");
+            // Not blocking this thread: on a pipe the message goes out from here.
+            let (mut server, line) = server.heard().await;
+            assert_eq!(line, "received");
             server.kill();
             let took = eventually(NOTICED, "is_connected() tells", || !client.is_connected()).await;
             println!("{name}: a killed process was noticed after {took:?}");

@@ -2,9 +2,10 @@
 //! are two, within its deadline, and the listener goes on serving others.
 
 use sealpipe_core::{Lost, Sealed, Timeout, Violation, wire::Mode};
-use sealpipe_tests::{Hand, Place, key, modes, place, raw, within};
+use sealpipe_tests::{Hand, Place, eventually, key, modes, place, raw, within};
 use sealpipe_tokio::{
-    Config, ConnectOptions, Connection, ConnectionError, Error, Listener, Mismatch, Role, Status,
+    Access, Config, ConnectOptions, Connection, ConnectionError, Error, Listener, Mismatch, Role,
+    Status,
 };
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -448,13 +449,12 @@ async fn keys_are_rotated_under_way() {
             })
         );
         drop(listener);
-        let mut listener = loop {
-            match Listener::bind(&place.endpoint, new.clone()) {
-                Ok(listener) => break listener,
-                // The old one is let go of in the background.
-                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-            }
-        };
+        // It is let go of in the background.
+        eventually(SOON, "nobody listens any more", || {
+            sealpipe_endpoint::connect(&place.endpoint, &Access::SameUser).is_err()
+        })
+        .await;
+        let mut listener = Listener::bind(&place.endpoint, new.clone()).unwrap();
         serves(&place, &mut listener, new).await;
         assert!(matches!(
             why(Connection::connect(&place.endpoint, old).await),
