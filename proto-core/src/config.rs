@@ -161,9 +161,10 @@ impl ConfigBuilder {
 
     /// How much the peer may have sent that the program has not taken (or, at
     /// level *processed*, settled): 16 MiB and 16,384 messages unless set. This
-    /// is what a connection's incoming messages can take of memory, beside one
-    /// that is coming in and 4 KiB; each message counts some 100 bytes more than
-    /// its size.
+    /// bounds what a connection's incoming messages can take of memory, beside one
+    /// that is coming in and 4 KiB: each counts some 100 bytes more than its size,
+    /// and one above 1 KiB may share the block that it was read in, of up to four
+    /// times its size, if the peer arranges for that.
     pub fn receive_window(mut self, bytes: usize, messages: usize) -> Self {
         self.config.window_bytes = bytes;
         self.config.window_messages = messages;

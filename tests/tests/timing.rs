@@ -47,6 +47,36 @@ async fn awaited_sends_run_back_to_back() {
 }
 
 #[tokio::test]
+async fn who_only_receives_writes_the_rest() {
+    // The stream takes a few bytes at a time, and nobody waits for the message to go
+    // out: whoever waits for something else writes on.
+    for (name, builder) in modes() {
+        let config = built(builder);
+        within(async {
+            let (a, b) = tokio::io::duplex(64);
+            let (a, b) = tokio::join!(
+                Connection::from_io(a, Role::Initiator, config.clone()),
+                Connection::from_io(b, Role::Responder, config),
+            );
+            let (a, b) = (a.unwrap(), b.unwrap());
+            let start = Instant::now();
+            drop(a.try_send(vec![7; 100_000]).unwrap());
+            let answers = async {
+                assert_eq!(b.recv().await.unwrap().unwrap().size(), 100_000);
+                b.send("all of it").await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(a.recv(), answers);
+            assert_eq!(answer.unwrap().unwrap().payload, "all of it");
+            let took = start.elapsed();
+            println!("{name}: 1,600 small writes: {took:?}");
+            // If the background did it, each would take its 2 to 4 ms.
+            assert!(took < Duration::from_secs(2), "{took:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn an_ack_does_not_wait_for_the_program_to_come_back() {
     for (name, builder) in modes() {
         let config = built(builder);

@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 const LIMIT: Duration = Duration::from_secs(18);
 
 pub(crate) async fn run(verbose: u8) -> Result<(), Failure> {
+    let asked = stop::asked();
     let demonstration = tokio::time::timeout(LIMIT, demonstrate(verbose));
     tokio::select! {
         result = demonstration => result.unwrap_or_else(|_| {
@@ -39,7 +40,7 @@ pub(crate) async fn run(verbose: u8) -> Result<(), Failure> {
                 ),
             ))
         }),
-        () = stop::asked() => {
+        () = asked => {
             Err(Failure::new(Code::Local, "the demonstration was interrupted; nothing is left behind"))
         }
     }

@@ -166,9 +166,6 @@ impl Connection {
 
     /// Something is wrong: says so to the peer where that can be, and ends.
     pub(super) fn fail(&mut self, error: ConnectionError) {
-        if self.end.is_some() {
-            return;
-        }
         let close = match &error {
             ConnectionError::Violation(violation) => Some(Close::new(
                 violation.close_code(),

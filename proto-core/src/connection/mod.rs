@@ -314,7 +314,12 @@ impl Connection {
     #[inline]
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
         if self.phase == Phase::Closing || self.phase == Phase::Closed {
-            let end = self.end.clone().or_else(|| self.farewell.announced());
+            // Where the program has finished, the goodbye is the connection's own.
+            let announced = || match self.outbound.finish {
+                Finish::No => self.farewell.announced(),
+                _ => None,
+            };
+            let end = self.end.clone().or_else(announced);
             return Err(end.map_or(SendErrorReason::Finished, SendErrorReason::Closed));
         }
         if self.outbound.finish != Finish::No || self.farewell.is_said() {

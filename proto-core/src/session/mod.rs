@@ -39,6 +39,8 @@ pub struct Session {
     room_wanted: bool,
     /// A write has failed: when all that can be read has been, that is the end.
     write_failed: bool,
+    /// The output buffer held something when it was last filled.
+    unwritten: bool,
     /// When the background will look next, by itself.
     background_at: Time,
     /// A program's call has driven the transport since the background looked.
@@ -68,6 +70,7 @@ impl Session {
             round_trip: Duration::ZERO,
             room_wanted: false,
             write_failed: false,
+            unwritten: false,
             background_at: Time::ZERO,
             active: false,
             ended: false,
@@ -119,14 +122,14 @@ impl Session {
         if self.write_failed {
             return false;
         }
-        let more = self.connection.poll_transmit(now, output);
+        self.unwritten = self.connection.poll_transmit(now, output);
         self.dispatch(waiters);
-        more
+        self.unwritten
     }
 
-    /// Whether there is anything to write.
+    /// Whether there is anything to write, in the output buffer or to be put there.
     pub fn wants_transmit(&self) -> bool {
-        !self.write_failed && self.connection.wants_transmit()
+        !self.write_failed && (self.unwritten || self.connection.wants_transmit())
     }
 
     /// Whether the stream is to be closed once the output buffer is empty.

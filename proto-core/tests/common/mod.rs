@@ -6,8 +6,10 @@
     reason = "every test file uses a part of this"
 )]
 
+pub mod caught;
 pub mod raw;
 pub mod sim;
+pub mod strangers;
 
 use bytes::Buf;
 use core::convert::Infallible;

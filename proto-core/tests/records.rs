@@ -1,0 +1,162 @@
+//! Sealed records that were changed, repeated, left out or cut on their way.
+
+mod common;
+use common::caught::{caught, script};
+use common::raw::{Script, whole};
+use common::{Pair, builder, message};
+use core::time::Duration;
+use sealpipe_core::{AckLevel, Close, ConnectionError, Lost, Role, Sealed, Timeout, Violation};
+
+/// A sealed pair, and three records of the client's, one message each.
+fn records() -> (Pair, Vec<Vec<u8>>) {
+    let mut pair = Pair::open(builder(true));
+    let now = pair.now;
+    let records = ["one", "two", "three"]
+        .map(|text| {
+            pair.client
+                .connection
+                .send(now, message(text, AckLevel::Processed))
+                .expect("room");
+            pair.client.take_output(now)
+        })
+        .to_vec();
+    (pair, records)
+}
+
+fn does_not_open(pair: &mut Pair, what: &str, delivered: &[&str]) {
+    let expected = ConnectionError::Authentication(Sealed::Record);
+    pair.server.take(true);
+    assert_eq!(pair.server.closed(), Some(&expected), "{what}");
+    let texts: Vec<_> = pair
+        .server
+        .payloads()
+        .into_iter()
+        .map(|p| String::from_utf8(p).expect("text"))
+        .collect();
+    assert_eq!(texts, delivered, "{what}");
+    pair.run();
+    match pair.client.closed() {
+        Some(ConnectionError::ClosedByPeer(close)) => assert_eq!(close.code, Close::AUTHENTICATION),
+        other => panic!("{what}: the client ended with {other:?}"),
+    }
+}
+
+#[test]
+fn a_record_that_is_replayed_left_out_reordered_or_reflected_does_not_open() {
+    for (what, order, delivered) in [
+        ("replayed", &[0, 0][..], &["one"][..]),
+        ("replayed later", &[0, 1, 0], &["one", "two"]),
+        ("left out", &[1], &[]),
+        ("reordered", &[0, 2, 1], &["one"]),
+    ] {
+        let (mut pair, records) = records();
+        for index in order {
+            pair.server.feed(pair.now, &records[*index]);
+        }
+        does_not_open(&mut pair, what, delivered);
+    }
+    let (mut pair, records) = records();
+    std::mem::swap(&mut pair.client, &mut pair.server);
+    pair.server.feed(pair.now, &records[0]);
+    pair.server.take(true);
+    // The other end has missed three records by now: it could not read a CLOSE.
+    assert_eq!(
+        pair.server.closed(),
+        Some(&ConnectionError::Authentication(Sealed::Record))
+    );
+    assert!(pair.server.received.is_empty());
+}
+
+#[test]
+fn a_record_with_any_bit_flipped_is_not_used() {
+    let (_, sample) = records();
+    for at in 2..sample[0].len() {
+        for bit in [0, 7] {
+            let (mut pair, mut records) = records();
+            records[0][at] ^= 1 << bit;
+            let all = records.concat();
+            pair.server.feed(pair.now, &all);
+            does_not_open(&mut pair, &format!("byte {at}, bit {bit}"), &[]);
+        }
+    }
+    for (at, bit) in (0..2).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let (mut pair, mut records) = records();
+        records[0][at] ^= 1 << bit;
+        pair.server.feed(pair.now, &records.concat());
+        pair.server.take(true);
+        if pair.server.connection.end().is_none() {
+            // Declared longer than what came: it never will be whole.
+            pair.server.eof(pair.now);
+            pair.server.take(true);
+            assert_eq!(
+                pair.server.closed(),
+                Some(&ConnectionError::Lost(Lost::Truncated))
+            );
+        } else {
+            does_not_open(&mut pair, &format!("length, byte {at}, bit {bit}"), &[]);
+        }
+        assert!(pair.server.received.is_empty());
+    }
+}
+
+#[test]
+fn a_record_cut_short_is_truncated_and_times_out() {
+    let (_, sample) = records();
+    for n in 1..sample[0].len() {
+        let (mut pair, records) = records();
+        pair.server.feed(pair.now, &records[0][..n]);
+        pair.server
+            .connection
+            .handle_timeout(pair.now.saturating_add(Duration::from_millis(29_999)));
+        assert!(pair.server.connection.end().is_none());
+        if n % 2 == 0 {
+            pair.server.eof(pair.now);
+            pair.server.take(true);
+            assert_eq!(
+                pair.server.closed(),
+                Some(&ConnectionError::Lost(Lost::Truncated))
+            );
+        } else {
+            pair.server
+                .connection
+                .handle_timeout(pair.now.saturating_add(Duration::from_secs(30)));
+            pair.server.take(true);
+            assert_eq!(
+                pair.server.closed(),
+                Some(&ConnectionError::Timeout(Timeout::Record))
+            );
+        }
+        assert!(pair.server.received.is_empty());
+    }
+}
+
+#[test]
+fn records_that_are_empty_or_end_inside_a_frame_break_the_protocol() {
+    for role in [Role::Initiator, Role::Responder] {
+        let empty = |script: &mut Script| script.tx.as_mut().expect("sealed").seal(&[]);
+        let mut script = script(true, role);
+        let record = empty(&mut script);
+        script.side.feed(script.now, &record);
+        assert_eq!(
+            script.side.connection.end(),
+            Some(&ConnectionError::Violation(Violation::EmptyRecord))
+        );
+        let message = whole(0, AckLevel::Received, b"hello");
+        for n in 1..message.len() {
+            let mut script = self::script(true, role);
+            // A whole frame before it counts.
+            let bytes = [
+                &whole(0, AckLevel::None, b"first")[..],
+                &whole(1, AckLevel::None, b"second")[..n],
+            ]
+            .concat();
+            caught(
+                "half a frame",
+                &mut script,
+                &bytes,
+                Violation::FrameAcrossRecords,
+                1,
+            );
+        }
+    }
+}
