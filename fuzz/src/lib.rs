@@ -2,6 +2,10 @@
 //! driver that checks, whatever bytes come, what must hold of one connection.
 
 #[path = "../../proto-core/tests/common/mod.rs"]
+#[allow(
+    clippy::should_implement_trait,
+    reason = "only here, where it is public, does the generator's `next` look like an iterator's"
+)]
 pub mod common;
 
 use arbitrary::Arbitrary;
