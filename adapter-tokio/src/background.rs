@@ -51,7 +51,7 @@ impl Future for Background {
                 }
                 shared.release();
             }
-            let Some(at) = shared.session(|session| session.background_sleeps(duty)) else {
+            let Some(at) = shared.session(|session| session.background_sleeps()) else {
                 return Poll::Pending;
             };
             sleep.as_mut().reset(clock::instant(at));

@@ -414,20 +414,20 @@ impl Session {
             return Duty::Sleep;
         }
         waiters.set_watched(false);
+        // Whoever leaves the transport while the background drives wakes it again: it
+        // may have found it taken.
+        self.background_at = Time::NEVER;
         Duty::Drive
     }
 
     /// Until when the background sleeps after it has done its duty; `None` for
     /// until it is woken.
-    pub fn background_sleeps(&mut self, duty: Duty) -> Option<Time> {
+    pub fn background_sleeps(&mut self) -> Option<Time> {
         let linger = Some(self.linger).filter(|_| self.ended);
         let timeout = self.connection.poll_timeout().or(linger);
-        let at = match duty {
-            Duty::Sleep => Some(timeout.map_or(self.background_at, |timeout| {
-                timeout.min(self.background_at)
-            })),
-            Duty::Drive => timeout,
-        };
+        // What was asked for meanwhile counts, too.
+        let at = timeout.unwrap_or(Time::NEVER).min(self.background_at);
+        let at = Some(at).filter(|at| *at != Time::NEVER);
         self.background_at = at.unwrap_or(Time::NEVER);
         at
     }
