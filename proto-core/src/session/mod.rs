@@ -32,6 +32,8 @@ pub struct Session {
     outcomes: Outcomes,
     /// Boxed: it is asked for once or never.
     opened: Option<Box<Opened>>,
+    /// Open, and what the handshake had to say may not have been written yet.
+    opening: bool,
     /// How many answers to pings have come, and the last.
     pongs: u64,
     round_trip: Duration,
@@ -66,6 +68,7 @@ impl Session {
             connection,
             outcomes: Outcomes::default(),
             opened: None,
+            opening: false,
             pongs: 0,
             round_trip: Duration::ZERO,
             room_wanted: false,
@@ -124,6 +127,11 @@ impl Session {
         }
         self.unwritten = self.connection.poll_transmit(now, output);
         self.dispatch(waiters);
+        if self.opening && !self.wants_transmit() {
+            // Who waits for the connection waits for this, too.
+            self.opening = false;
+            waiters.wake_for(|interest| interest == Interest::Progress);
+        }
         self.unwritten
     }
 
@@ -155,6 +163,7 @@ impl Session {
                 }
                 Event::Open(opened) => {
                     self.opened = Some(Box::new(opened));
+                    self.opening = true;
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::Pong { round_trip } => {
