@@ -2,35 +2,36 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(unix, forbid(unsafe_code))]
 
-mod background;
 mod clock;
-mod connect;
-mod connection;
-mod error;
-mod halves;
-mod incoming;
-mod listener;
-mod sending;
-mod shared;
-mod transport;
+mod io;
+mod runtime;
 #[cfg(windows)]
 mod windows;
 
-pub use connect::ConnectOptions;
-pub use connection::Connection;
-pub use error::{Error, SendError};
-pub use halves::{Receiver, Sender};
-pub use incoming::{Incoming, Verdict};
-pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
-pub use sending::{Delivery, Permit};
+pub use runtime::Tokio;
 
-#[cfg(feature = "ring")]
-pub use sealpipe_core::Ring;
-pub use sealpipe_core::{
-    AckLevel, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Key, KeyError, KeyId,
-    Kind, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role, SendErrorReason,
-    Stats, wire::Status,
-};
-pub use sealpipe_endpoint::{
-    Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
-};
+/// A connection to one peer; see [`sealpipe_driver::Connection`].
+pub type Connection = sealpipe_driver::Connection<Tokio>;
+/// A claimed endpoint that accepts clients; see [`sealpipe_driver::Listener`].
+pub type Listener = sealpipe_driver::Listener<Tokio>;
+/// How to connect; see [`sealpipe_driver::ConnectOptions`].
+pub type ConnectOptions = sealpipe_driver::ConnectOptions<Tokio>;
+/// How to listen; see [`sealpipe_driver::ListenOptions`].
+pub type ListenOptions = sealpipe_driver::ListenOptions<Tokio>;
+/// The sending half of a connection; see [`sealpipe_driver::Sender`].
+pub type Sender = sealpipe_driver::Sender<Tokio>;
+/// The receiving half of a connection; see [`sealpipe_driver::Receiver`].
+pub type Receiver = sealpipe_driver::Receiver<Tokio>;
+/// A message that was received; see [`sealpipe_driver::Incoming`].
+pub type Incoming = sealpipe_driver::Incoming<Tokio>;
+/// The verdict on a message; see [`sealpipe_driver::Verdict`].
+pub type Verdict = sealpipe_driver::Verdict<Tokio>;
+/// A message that was queued; see [`sealpipe_driver::Delivery`].
+pub type Delivery = sealpipe_driver::Delivery<Tokio>;
+/// Room for one message; see [`sealpipe_driver::Permit`].
+pub type Permit = sealpipe_driver::Permit<Tokio>;
+/// The connections of a listener as a stream; see
+/// [`sealpipe_driver::IncomingConnections`].
+pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Tokio>;
+
+pub use sealpipe_driver::{Error, SendError, vocabulary::*};

@@ -1,20 +1,18 @@
-//! Named pipes as two directions of a stream.
+//! tokio's named pipes as two directions of a stream.
 
-use crate::{Error, shared::Transport};
+use bytes::BufMut;
+use sealpipe_core::SendBuf;
+use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
 use std::{
     io,
     os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, IntoRawHandle, OwnedHandle},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::windows::named_pipe::{NamedPipeClient, NamedPipeServer},
-};
+use tokio::net::windows::named_pipe::{NamedPipeClient, NamedPipeServer};
 
 /// What both ends of a pipe can do.
-pub(crate) enum Pipe {
+enum Pipe {
     Client(NamedPipeClient),
     Server(NamedPipeServer),
 }
@@ -28,95 +26,77 @@ macro_rules! either {
     };
 }
 
-impl AsHandle for Pipe {
+/// One of the two directions of a pipe.
+pub struct PipeHalf(Arc<Pipe>);
+
+impl AsHandle for PipeHalf {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        let raw = either!(self, end => end.as_raw_handle());
+        let raw = either!(&*self.0, end => end.as_raw_handle());
         // SAFETY: the handle belongs to `self`, which the result borrows, and
         // tokio closes it only when it is dropped.
         unsafe { BorrowedHandle::borrow_raw(raw) }
     }
 }
 
-/// One of the two directions.
-pub(crate) struct Half(Arc<Pipe>);
-
-impl AsyncRead for Half {
+impl ReadHalf for PipeHalf {
     fn poll_read(
-        self: Pin<&mut Self>,
+        &mut self,
         context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+        spare: &mut Spare<'_>,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(spare.has_remaining_mut(), "no room to read into");
         loop {
             ready!(either!(&*self.0, end => end.poll_read_ready(context)))?;
-            match either!(&*self.0, end => end.try_read_buf(buf)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(|_| ())),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Half {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(either!(&*self.0, end => end.poll_write_ready(context)))?;
-            match either!(&*self.0, end => end.try_write(bytes)) {
+            match either!(&*self.0, end => end.try_read_buf(spare)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
         }
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Flushing a pipe means waiting until the peer has read: not here.
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
-fn halves(pipe: &Arc<Pipe>) -> Transport {
-    Transport {
-        read: Box::new(Half(pipe.clone())),
-        write: Box::new(Half(pipe.clone())),
-        flushes: false,
-        verify: None,
+impl WriteHalf for PipeHalf {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut SendBuf,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(either!(&*self.0, end => end.poll_write_ready(context)))?;
+            // mio writes one block at a time: it copies into a buffer of its own.
+            match either!(&*self.0, end => end.try_write(bytes::Buf::chunk(output))) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
+                    return Poll::Ready(result.inspect(|n| bytes::Buf::advance(output, *n)));
+                }
+            }
+        }
     }
 }
 
 /// The client's end of a pipe that endpoint opened.
-pub(crate) fn client(handle: OwnedHandle) -> Result<Transport, Error> {
+pub(crate) fn client(handle: OwnedHandle) -> io::Result<(PipeHalf, PipeHalf)> {
     let raw = handle.into_raw_handle();
     // SAFETY: endpoint opens pipes for overlapped use, and the handle's ownership
     // is handed over here.
-    let client = unsafe { NamedPipeClient::from_raw_handle(raw) }
-        .map_err(Error::io("registering the pipe with tokio"))?;
-    Ok(halves(&Arc::new(Pipe::Client(client))))
+    let client = unsafe { NamedPipeClient::from_raw_handle(raw) }?;
+    Ok(halves(Pipe::Client(client)))
 }
 
 /// An instance of a pipe that endpoint made, for a client to come.
-pub(crate) fn instance(handle: OwnedHandle) -> Result<NamedPipeServer, Error> {
+pub(crate) fn instance(handle: OwnedHandle) -> io::Result<NamedPipeServer> {
     let raw = handle.into_raw_handle();
     // SAFETY: endpoint makes instances for overlapped use, and the handle's
     // ownership is handed over here.
     unsafe { NamedPipeServer::from_raw_handle(raw) }
-        .map_err(Error::io("registering the pipe with tokio"))
 }
 
-/// A pipe whose client has connected; `verify` is called when it has sent its
-/// first bytes.
-pub(crate) fn server(
-    pipe: NamedPipeServer,
-    verify: impl FnOnce(BorrowedHandle<'_>) -> bool + Send + 'static,
-) -> Transport {
-    let pipe = Arc::new(Pipe::Server(pipe));
-    let mut transport = halves(&pipe);
-    transport.verify = Some(Box::new(move || verify(pipe.as_handle())));
-    transport
+/// A pipe whose client has connected.
+pub(crate) fn server(pipe: NamedPipeServer) -> (PipeHalf, PipeHalf) {
+    halves(Pipe::Server(pipe))
+}
+
+fn halves(pipe: Pipe) -> (PipeHalf, PipeHalf) {
+    let pipe = Arc::new(pipe);
+    (PipeHalf(pipe.clone()), PipeHalf(pipe))
 }

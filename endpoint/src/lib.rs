@@ -97,7 +97,7 @@ pub use io_errors::{AcceptErrorKind, accept_error_kind, is_end_of_stream};
 pub use options::{Connected, ListenOptions};
 
 #[cfg(unix)]
-pub use unix::{Claim, Environment, Listener, Stream, peer_of, prepare};
+pub use unix::{Claim, Environment, Listener, Stream, peer_of, prepare, receive, transmit};
 #[cfg(windows)]
 pub use windows::{Claim, Listener, Stream, client_of, server_of};
 

@@ -181,7 +181,12 @@ mod sockets {
                 let b = tokio::net::UnixStream::from_std(b).unwrap();
                 let (a, b) = tokio::join!(
                     Connection::from_std(a, Role::Initiator, &Access::SameUser, config.clone()),
-                    Connection::from_unix_stream(b, Role::Responder, &Access::SameUser, config),
+                    Connection::from_std(
+                        b.into_std().unwrap(),
+                        Role::Responder,
+                        &Access::SameUser,
+                        config
+                    ),
                 );
                 let (a, b) = (a.unwrap(), b.unwrap());
                 assert_eq!(a.peer().unwrap().user, User::current().unwrap(), "{name}");

@@ -148,8 +148,8 @@ async fn the_server_names_whom_it_found_and_whom_it_wanted() {
         let listener = tokio::net::UnixListener::from_std(socket).unwrap();
         let mut client = open.as_nobody("client", "plain");
         let (stream, _) = listener.accept().await.unwrap();
-        let refused = Connection::from_unix_stream(
-            stream,
+        let refused = Connection::from_std(
+            stream.into_std().unwrap(),
             sealpipe_tokio::Role::Responder,
             &Access::SameUser,
             mode("plain").build().unwrap(),

@@ -11,6 +11,7 @@ mod listen;
 mod lock;
 mod places;
 mod socket;
+mod transfer;
 
 pub use claim::Claim;
 pub(crate) use connect::connect;
@@ -21,6 +22,7 @@ pub use listen::Listener;
 pub(crate) use listen::listen;
 pub(crate) use places::addresses;
 pub use socket::prepare;
+pub use transfer::{receive, transmit};
 
 /// The connected handle on this system: a non-blocking Unix socket.
 pub type Stream = std::os::unix::net::UnixStream;

@@ -10,14 +10,15 @@ use crate::address::{Address, Place};
 use crate::{Error, Peer};
 
 /// Sets up a connected or accepted socket: on macOS it raises the socket's
-/// buffers, 8 KiB there by default; elsewhere there is nothing to do.
+/// buffers, 8 KiB there by default, and turns off the signal that writing to a
+/// peer that has gone would raise; elsewhere there is nothing to do.
 ///
 /// [`connect`](crate::connect) has done it already; do it for each accepted
-/// socket. Failing costs speed only, and may be ignored.
+/// socket.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the system does not take the sizes.
+/// [`Error::Io`] if the system does not take it.
 pub fn prepare(socket: impl AsFd) -> Result<(), Error> {
     #[cfg(target_vendor = "apple")]
     {
@@ -26,6 +27,8 @@ pub fn prepare(socket: impl AsFd) -> Result<(), Error> {
         sockopt::set_socket_send_buffer_size(&socket, BUFFER)
             .and_then(|()| sockopt::set_socket_recv_buffer_size(&socket, BUFFER))
             .map_err(|errno| Error::io("raising the buffers", "the socket", errno))?;
+        sockopt::set_socket_nosigpipe(&socket, true)
+            .map_err(|errno| Error::io("turning off SIGPIPE", "the socket", errno))?;
     }
     let _ = socket;
     Ok(())

@@ -2,7 +2,7 @@
 //! noticing that the peer has gone.
 
 use crate::{
-    clock,
+    Runtime, Timer,
     shared::{Shared, Step},
 };
 use sealpipe_core::session::Duty;
@@ -12,32 +12,31 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::time::Sleep;
 
 /// One small task a connection. It sleeps while the program drives, and while
 /// nothing happens.
-pub(crate) struct Background {
-    shared: Arc<Shared>,
-    sleep: Pin<Box<Sleep>>,
+pub(crate) struct Background<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    timer: Option<R::Timer>,
 }
 
-impl Background {
-    pub(crate) fn new(shared: Arc<Shared>) -> Background {
+impl<R: Runtime> Background<R> {
+    pub(crate) fn new(shared: Arc<Shared<R>>) -> Background<R> {
         Background {
             shared,
-            sleep: Box::pin(tokio::time::sleep_until(clock::instant(clock::now()))),
+            timer: None,
         }
     }
 }
 
-impl Future for Background {
+impl<R: Runtime> Future for Background<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Background { shared, sleep } = &mut *self;
+        let Background { shared, timer } = &mut *self;
         loop {
             shared.set_background(context.waker());
-            let now = clock::now();
+            let now = R::now();
             let duty = shared.with(|session, waiters| session.background(now, waiters));
             if duty == Duty::Drive {
                 shared.drive_write(now);
@@ -54,8 +53,14 @@ impl Future for Background {
             let Some(at) = shared.session(|session| session.background_sleeps()) else {
                 return Poll::Pending;
             };
-            sleep.as_mut().reset(clock::instant(at));
-            ready!(sleep.as_mut().poll(context));
+            let timer = match timer {
+                Some(timer) => {
+                    timer.reset(at);
+                    timer
+                }
+                None => timer.insert(R::timer(at)),
+            };
+            ready!(Pin::new(timer).poll(context));
         }
     }
 }

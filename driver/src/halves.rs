@@ -1,7 +1,7 @@
 //! Owned halves of a connection, `Stream` and `Sink`.
 
 use crate::{
-    Connection, Delivery, Error, Incoming, Permit, SendError, clock,
+    Connection, Delivery, Error, Incoming, Permit, Runtime, SendError,
     connection::{self, Owner, Waiting},
 };
 use futures_core::Stream;
@@ -23,20 +23,20 @@ use std::{
 const GATHER: usize = 64 << 10;
 
 /// The sending half. Clones send over the same connection.
-pub struct Sender {
-    owner: Arc<Owner>,
+pub struct Sender<R: Runtime> {
+    owner: Arc<Owner<R>>,
     place: Place,
 }
 
 /// The receiving half.
-pub struct Receiver {
-    owner: Arc<Owner>,
+pub struct Receiver<R: Runtime> {
+    owner: Arc<Owner<R>>,
     place: Place,
     /// The `Stream` side has told why the connection has ended.
     end_told: bool,
 }
 
-pub(crate) fn split(owner: Arc<Owner>) -> (Sender, Receiver) {
+pub(crate) fn split<R: Runtime>(owner: Arc<Owner<R>>) -> (Sender<R>, Receiver<R>) {
     let sender = Sender {
         owner: owner.clone(),
         place: Place::default(),
@@ -51,8 +51,8 @@ pub(crate) fn split(owner: Arc<Owner>) -> (Sender, Receiver) {
     )
 }
 
-impl Clone for Sender {
-    fn clone(&self) -> Sender {
+impl<R: Runtime> Clone for Sender<R> {
+    fn clone(&self) -> Sender<R> {
         Sender {
             owner: self.owner.clone(),
             place: Place::default(),
@@ -60,7 +60,7 @@ impl Clone for Sender {
     }
 }
 
-impl Sender {
+impl<R: Runtime> Sender<R> {
     /// As [`Connection::send`].
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`Connection::try_send`].
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         crate::sending::try_send(&self.owner, message.into())
     }
 
@@ -81,7 +81,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`Connection::reserve`].
-    pub async fn reserve(&self) -> Result<Permit, Error> {
+    pub async fn reserve(&self) -> Result<Permit<R>, Error> {
         crate::sending::reserve(&self.owner).await
     }
 
@@ -126,12 +126,12 @@ impl Sender {
     }
 }
 
-impl Receiver {
+impl<R: Runtime> Receiver<R> {
     /// As [`Connection::recv`].
     ///
     /// # Errors
     /// As [`Connection::recv`].
-    pub async fn recv(&mut self) -> Result<Option<Incoming>, Error> {
+    pub async fn recv(&mut self) -> Result<Option<Incoming<R>>, Error> {
         let mut waiting = Waiting::new(&self.owner.shared);
         let received = poll_fn(|context| {
             waiting.poll(context, Interest::Message, false, |session| {
@@ -149,12 +149,12 @@ impl Receiver {
 }
 
 /// An error is the last item: who collects a stream must come to an end.
-pub(crate) fn poll_next(
-    owner: &Owner,
+pub(crate) fn poll_next<R: Runtime>(
+    owner: &Owner<R>,
     place: &mut Place,
     end_told: &mut bool,
     context: &Context<'_>,
-) -> Poll<Option<Result<Incoming, Error>>> {
+) -> Poll<Option<Result<Incoming<R>, Error>>> {
     if *end_told {
         return Poll::Ready(None);
     }
@@ -172,8 +172,8 @@ pub(crate) fn poll_next(
 }
 
 /// Room, and not too much gathered: then it is time to write.
-fn poll_ready(
-    owner: &Owner,
+fn poll_ready<R: Runtime>(
+    owner: &Owner<R>,
     place: &mut Place,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendErrorReason>> {
@@ -187,7 +187,7 @@ fn poll_ready(
     })
 }
 
-fn start_send(owner: &Owner, message: Message) -> Result<(), SendError> {
+fn start_send<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
     // Untracked messages have no deadline: the time does not matter.
     let sent = owner
         .shared
@@ -196,8 +196,8 @@ fn start_send(owner: &Owner, message: Message) -> Result<(), SendError> {
 }
 
 /// Until the system has everything.
-fn poll_flush(
-    owner: &Owner,
+fn poll_flush<R: Runtime>(
+    owner: &Owner<R>,
     place: &mut Place,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendError>> {
@@ -216,8 +216,8 @@ fn not_ready(reason: SendErrorReason) -> SendError {
     }
 }
 
-impl Stream for Receiver {
-    type Item = Result<Incoming, Error>;
+impl<R: Runtime> Stream for Receiver<R> {
+    type Item = Result<Incoming<R>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -229,8 +229,8 @@ impl Stream for Receiver {
 /// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
 /// is [`Connection::finish`] without waiting for the peer's end.
 macro_rules! sink {
-    ($type:ty, $place:ident) => {
-        impl Sink<Message> for $type {
+    ($type:ident, $place:ident) => {
+        impl<R: Runtime> Sink<Message> for $type<R> {
             type Error = SendError;
 
             fn poll_ready(
@@ -258,7 +258,7 @@ macro_rules! sink {
                 context: &mut Context<'_>,
             ) -> Poll<Result<(), SendError>> {
                 let this = &mut *self;
-                let now = clock::now();
+                let now = R::now();
                 this.owner
                     .shared
                     .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
@@ -271,19 +271,19 @@ macro_rules! sink {
 sink!(Sender, place);
 sink!(Connection, send_place);
 
-impl Drop for Sender {
+impl<R: Runtime> Drop for Sender<R> {
     fn drop(&mut self) {
         self.owner.shared.leave(&mut self.place);
     }
 }
 
-impl Drop for Receiver {
+impl<R: Runtime> Drop for Receiver<R> {
     fn drop(&mut self) {
         self.owner.shared.leave(&mut self.place);
     }
 }
 
-impl fmt::Debug for Sender {
+impl<R: Runtime> fmt::Debug for Sender<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
             .field("peer", &self.peer())
@@ -291,7 +291,7 @@ impl fmt::Debug for Sender {
     }
 }
 
-impl fmt::Debug for Receiver {
+impl<R: Runtime> fmt::Debug for Receiver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
             .field("peer", &self.peer())

@@ -3,22 +3,20 @@
 //! Whoever waits moves the bytes. Each direction has one driver at a time, who
 //! holds its lock; the session's lock is never held across I/O.
 
-use crate::clock;
+use crate::{ReadHalf, Runtime, Spare, WriteHalf};
+use futures_util::task::{ArcWake, waker_ref};
 use sealpipe_core::{
     Connection as Core, RecvBuf, SendBuf, Time,
     session::{Interest, Place, Session, Waiters},
 };
 use std::{
     io,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 /// A lock that no panic of a user's waker can poison for others.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,30 +31,110 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Called once, with the first bytes read and before they are looked at.
-pub(crate) type Verify = Box<dyn FnOnce() -> bool + Send>;
+/// Called once, with the first bytes read and before they are looked at. On
+/// Windows a client is known only after it has sent something.
+#[cfg(windows)]
+pub(crate) type Verify = Box<dyn FnOnce(std::os::windows::io::BorrowedHandle<'_>) -> bool + Send>;
+
+/// A socket or pipe, or any other stream.
+pub(crate) enum Half<Native, Any: ?Sized> {
+    Native(Native),
+    Any(Box<Any>),
+}
+
+pub(crate) type Read<R> = Half<<R as Runtime>::Read, dyn ReadHalf>;
+pub(crate) type Write<R> = Half<<R as Runtime>::Write, dyn WriteHalf>;
 
 /// The two directions of a stream.
-pub(crate) struct Transport {
-    pub(crate) read: Box<dyn AsyncRead + Send + Unpin>,
-    pub(crate) write: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Whether what was written must be flushed.
-    pub(crate) flushes: bool,
-    /// On Windows a client is known only after it has sent something.
+pub(crate) struct Transport<R: Runtime> {
+    pub(crate) read: Read<R>,
+    pub(crate) write: Write<R>,
+    #[cfg(windows)]
     pub(crate) verify: Option<Verify>,
 }
 
-struct Reader {
-    io: Option<Box<dyn AsyncRead + Send + Unpin>>,
+impl<R: Runtime> Transport<R> {
+    pub(crate) fn native((read, write): (R::Read, R::Write)) -> Transport<R> {
+        Transport {
+            read: Half::Native(read),
+            write: Half::Native(write),
+            #[cfg(windows)]
+            verify: None,
+        }
+    }
+
+    pub(crate) fn any((read, write): (Box<dyn ReadHalf>, Box<dyn WriteHalf>)) -> Transport<R> {
+        Transport {
+            read: Half::Any(read),
+            write: Half::Any(write),
+            #[cfg(windows)]
+            verify: None,
+        }
+    }
+}
+
+impl<Native: ReadHalf> ReadHalf for Half<Native, dyn ReadHalf> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        spare: &mut Spare<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Half::Native(io) => io.poll_read(context, spare),
+            Half::Any(io) => io.poll_read(context, spare),
+        }
+    }
+}
+
+impl<Native: WriteHalf> WriteHalf for Half<Native, dyn WriteHalf> {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut SendBuf,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Half::Native(io) => io.poll_write(context, output),
+            Half::Any(io) => io.poll_write(context, output),
+        }
+    }
+
+    fn is_buffered(&self) -> bool {
+        match self {
+            Half::Native(io) => io.is_buffered(),
+            Half::Any(io) => io.is_buffered(),
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Half::Native(io) => io.poll_flush(context),
+            Half::Any(io) => io.poll_flush(context),
+        }
+    }
+}
+
+struct Reader<R: Runtime> {
+    io: Option<Read<R>>,
+    #[cfg(windows)]
     verify: Option<Verify>,
     buf: RecvBuf,
 }
 
-struct Writer {
-    io: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+#[cfg(windows)]
+impl<R: Runtime> Reader<R> {
+    /// Whether the client that has sent its first bytes may talk to us.
+    fn verify(&mut self) -> bool {
+        use std::os::windows::io::AsHandle;
+        match (&self.io, self.verify.take()) {
+            (Some(Half::Native(io)), Some(verify)) => verify(io.as_handle()),
+            _ => true,
+        }
+    }
+}
+
+struct Writer<R: Runtime> {
+    io: Option<Write<R>>,
     buf: SendBuf,
-    /// Whether the stream has a buffer of its own.
-    flushes: bool,
     unflushed: bool,
 }
 
@@ -68,31 +146,18 @@ struct Signals {
     write_armed: AtomicBool,
 }
 
-impl Signals {
-    fn ready(&self, armed: &AtomicBool) {
-        armed.store(false, Ordering::SeqCst);
+impl ArcWake for Signals {
+    /// One waker serves both directions: which of them is ready is found out by
+    /// whoever drives.
+    fn wake_by_ref(signals: &Arc<Self>) {
+        signals.read_armed.store(false, Ordering::SeqCst);
+        signals.write_armed.store(false, Ordering::SeqCst);
         let woken = {
-            let mut waiters = lock(&self.waiters);
+            let mut waiters = lock(&signals.waiters);
             waiters.wake_driver();
             waiters.take_woken()
         };
         wake_all(woken);
-    }
-}
-
-struct ReadReady(Arc<Signals>);
-
-impl Wake for ReadReady {
-    fn wake(self: Arc<Self>) {
-        self.0.ready(&self.0.read_armed);
-    }
-}
-
-struct WriteReady(Arc<Signals>);
-
-impl Wake for WriteReady {
-    fn wake(self: Arc<Self>) {
-        self.0.ready(&self.0.write_armed);
     }
 }
 
@@ -109,19 +174,17 @@ pub(crate) enum Step {
     Pending,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct Shared<R: Runtime> {
     session: Mutex<Session>,
-    reader: Mutex<Reader>,
-    writer: Mutex<Writer>,
+    reader: Mutex<Reader<R>>,
+    writer: Mutex<Writer<R>>,
     /// Somebody who had something to write found the writer's lock taken.
     write_again: AtomicBool,
     signals: Arc<Signals>,
-    read_waker: Waker,
-    write_waker: Waker,
 }
 
-impl Shared {
-    pub(crate) fn new(core: Core, transport: Transport) -> Shared {
+impl<R: Runtime> Shared<R> {
+    pub(crate) fn new(core: Core, transport: Transport<R>) -> Shared<R> {
         let signals = Arc::new(Signals {
             waiters: Mutex::new(Waiters::new()),
             read_armed: AtomicBool::new(false),
@@ -131,18 +194,16 @@ impl Shared {
             session: Mutex::new(Session::new(core)),
             reader: Mutex::new(Reader {
                 io: Some(transport.read),
+                #[cfg(windows)]
                 verify: transport.verify,
                 buf: RecvBuf::new(),
             }),
             writer: Mutex::new(Writer {
                 io: Some(transport.write),
                 buf: SendBuf::new(),
-                flushes: transport.flushes,
                 unflushed: false,
             }),
             write_again: AtomicBool::new(false),
-            read_waker: Waker::from(Arc::new(ReadReady(signals.clone()))),
-            write_waker: Waker::from(Arc::new(WriteReady(signals.clone()))),
             signals,
         }
     }
@@ -171,9 +232,7 @@ impl Shared {
             return Step::Pending;
         };
         let Reader {
-            io: Some(io),
-            verify,
-            buf,
+            io: Some(io), buf, ..
         } = &mut *reader
         else {
             return Step::Pending;
@@ -181,8 +240,10 @@ impl Shared {
         let armed = &self.signals.read_armed;
         // Before the poll: a wake-up that comes during it must not be overwritten.
         armed.store(true, Ordering::SeqCst);
-        let mut context = Context::from_waker(&self.read_waker);
-        match poll_read_buf(Pin::new(io), &mut context, &mut buf.spare()) {
+        let waker = waker_ref(&self.signals);
+        let mut context = Context::from_waker(&waker);
+        let poll = io.poll_read(&mut context, &mut buf.spare());
+        match poll {
             Poll::Pending => {
                 self.with(|session, waiters| session.handle_idle(now, buf, waiters));
                 drop(reader);
@@ -198,12 +259,14 @@ impl Shared {
                 match result {
                     Ok(n) if n > 0 => {
                         tracing::trace!(bytes = n, "read");
-                        if verify.take().is_some_and(|verify| !verify()) {
+                        #[cfg(windows)]
+                        if !reader.verify() {
                             let refused = sealpipe_core::wire::Status::Refused;
                             self.with(|session, waiters| {
                                 session.with(waiters, |core| core.refuse(refused))
                             });
                         }
+                        let buf = &mut reader.buf;
                         self.with(|session, waiters| session.handle_input(now, buf, waiters));
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -249,9 +312,10 @@ impl Shared {
     }
 
     /// Returns whether the transport takes no more for now.
-    fn write_all(&self, now: Time, writer: &mut Writer, step: &mut Step) -> bool {
+    fn write_all(&self, now: Time, writer: &mut Writer<R>, step: &mut Step) -> bool {
         let armed = &self.signals.write_armed;
-        let mut context = Context::from_waker(&self.write_waker);
+        let waker = waker_ref(&self.signals);
+        let mut context = Context::from_waker(&waker);
         loop {
             let more =
                 self.with(|session, waiters| session.poll_transmit(now, &mut writer.buf, waiters));
@@ -266,9 +330,9 @@ impl Shared {
             // Before the poll: a wake-up that comes during it must not be overwritten.
             armed.store(true, Ordering::SeqCst);
             let poll = if more {
-                poll_write_buf(Pin::new(io), &mut context, &mut writer.buf)
+                io.poll_write(&mut context, &mut writer.buf)
             } else {
-                Pin::new(io).poll_flush(&mut context).map_ok(|()| 0)
+                io.poll_flush(&mut context).map_ok(|()| 0)
             };
             let Poll::Ready(result) = poll else {
                 return true;
@@ -282,7 +346,7 @@ impl Shared {
                 Ok(n) if n > 0 => {
                     tracing::trace!(bytes = n, "wrote");
                     *step = Step::Progress;
-                    writer.unflushed = writer.flushes;
+                    writer.unflushed = io.is_buffered();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 end => {
@@ -319,7 +383,7 @@ impl Shared {
             value
         };
         if value.is_none() {
-            let now = clock::now();
+            let now = R::now();
             if write_first && self.drive_write(now) == Step::Progress {
                 value = self.session(&mut ready);
             }

@@ -1,12 +1,13 @@
 //! One connection: the API.
 
 use crate::{
-    Delivery, Error, Incoming, Permit, SendError,
+    Delivery, Error, FromIo, Incoming, Permit, ReadHalf, Runtime, SendError, WriteHalf,
     background::Background,
-    clock,
+    memory,
     shared::{Shared, Transport},
-    transport,
+    timeout::timeout,
 };
+use futures_util::future::try_join;
 use sealpipe_core::{
     Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
     session::{Interest, Place, Session},
@@ -22,18 +23,17 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Ends the connection when the program has let go of all its handles.
-pub(crate) struct Owner {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct Owner<R: Runtime> {
+    pub(crate) shared: Arc<Shared<R>>,
     pub(crate) peer: Arc<OnceLock<Peer>>,
     pub(crate) config: Arc<Config>,
 }
 
-impl Drop for Owner {
+impl<R: Runtime> Drop for Owner<R> {
     fn drop(&mut self) {
-        let now = clock::now();
+        let now = R::now();
         self.shared.with(|session, waiters| {
             session.with(waiters, |core| core.abandon(now));
             waiters.wake_background();
@@ -43,15 +43,15 @@ impl Drop for Owner {
 }
 
 /// A future that leaves its place when it is dropped.
-pub(crate) struct Waiting<'a> {
-    shared: &'a Shared,
+pub(crate) struct Waiting<'a, R: Runtime> {
+    shared: &'a Shared<R>,
     place: Place,
     /// Polled, and not done.
     waits: bool,
 }
 
-impl<'a> Waiting<'a> {
-    pub(crate) fn new(shared: &'a Shared) -> Waiting<'a> {
+impl<'a, R: Runtime> Waiting<'a, R> {
+    pub(crate) fn new(shared: &'a Shared<R>) -> Waiting<'a, R> {
         Waiting {
             shared,
             place: Place::default(),
@@ -74,7 +74,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl<R: Runtime> Drop for Waiting<'_, R> {
     fn drop(&mut self) {
         if self.waits {
             self.shared.leave(&mut self.place);
@@ -95,8 +95,8 @@ impl Drop for Waiting<'_> {
 /// background, then the peer is told that this side goes away; all of that for
 /// at most [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and
 /// only while the runtime runs. [`finish`](Self::finish) to be sure.
-pub struct Connection {
-    pub(crate) owner: Arc<Owner>,
+pub struct Connection<R: Runtime> {
+    pub(crate) owner: Arc<Owner<R>>,
     /// Of the `Stream` and `Sink` sides.
     pub(crate) recv_place: Place,
     /// The `Stream` side has told why the connection has ended.
@@ -104,7 +104,7 @@ pub struct Connection {
     pub(crate) send_place: Place,
 }
 
-impl fmt::Debug for Connection {
+impl<R: Runtime> fmt::Debug for Connection<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("peer", &self.peer())
@@ -113,7 +113,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl Connection {
+impl<R: Runtime> Connection<R> {
     /// Connects to the server at `endpoint`, which must run and be the same
     /// user's. [`ConnectOptions`](crate::ConnectOptions) can wait for it, or allow
     /// other users.
@@ -124,68 +124,52 @@ impl Connection {
     pub async fn connect(
         endpoint: &Endpoint,
         config: impl Into<Arc<Config>>,
-    ) -> Result<Connection, Error> {
-        crate::ConnectOptions::new(config).connect(endpoint).await
+    ) -> Result<Connection<R>, Error> {
+        crate::ConnectOptions::<R>::new(config)
+            .connect(endpoint)
+            .await
     }
 
     /// A connection over any stream of bytes: a socket pair, a child's standard
-    /// streams (by [`tokio::io::join`]), TLS. Who is at the other end is up to the
-    /// caller; [`peer`](Self::peer) does not know.
+    /// streams, TLS: whatever the runtime can read and write. Who is at the other
+    /// end is up to the caller; [`peer`](Self::peer) does not know.
     ///
     /// # Errors
     /// [`Error::Connection`] if the handshake fails.
-    pub async fn from_io(
-        io: impl AsyncRead + AsyncWrite + Send + 'static,
+    pub async fn from_io<I>(
+        io: I,
         role: Role,
         config: impl Into<Arc<Config>>,
-    ) -> Result<Connection, Error> {
-        Connection::establish(transport::any(io), role, config.into(), Arc::default()).await
+    ) -> Result<Connection<R>, Error>
+    where
+        R: FromIo<I>,
+    {
+        let transport = Transport::any(R::halves(io));
+        Connection::establish(transport, role, config.into(), Arc::default()).await
     }
 
     /// A connection over a Unix socket that was opened elsewhere, whose other end
-    /// must satisfy `access`. From std's: [`tokio::net::UnixStream::from_std`].
+    /// must satisfy `access`.
     ///
     /// # Errors
-    /// As [`from_io`](Self::from_io), and [`Error::Endpoint`] if the peer is
-    /// another user's.
-    #[cfg(unix)]
-    pub async fn from_unix_stream(
-        stream: tokio::net::UnixStream,
-        role: Role,
-        access: &Access,
-        config: impl Into<Arc<Config>>,
-    ) -> Result<Connection, Error> {
-        sealpipe_endpoint::prepare(&stream)?;
-        let peer = sealpipe_endpoint::peer_of(&stream)?;
-        access.check(&peer)?;
-        Connection::establish(
-            transport::unix(stream),
-            role,
-            config.into(),
-            Arc::new(peer.into()),
-        )
-        .await
-    }
-
-    /// A connection over a Unix socket of std's, whose other end must satisfy
-    /// `access`.
-    ///
-    /// # Errors
-    /// As [`from_unix_stream`](Self::from_unix_stream), and [`Error::Io`] if the
-    /// runtime cannot take the socket.
+    /// As [`from_io`](Self::from_io); [`Error::Endpoint`] if the peer is another
+    /// user's; [`Error::Io`] if the runtime cannot take the socket.
     #[cfg(unix)]
     pub async fn from_std(
         stream: std::os::unix::net::UnixStream,
         role: Role,
         access: &Access,
         config: impl Into<Arc<Config>>,
-    ) -> Result<Connection, Error> {
+    ) -> Result<Connection<R>, Error> {
         stream
             .set_nonblocking(true)
             .map_err(Error::io("making the socket non-blocking"))?;
-        let stream = tokio::net::UnixStream::from_std(stream)
-            .map_err(Error::io("registering the socket with tokio"))?;
-        Connection::from_unix_stream(stream, role, access, config).await
+        sealpipe_endpoint::prepare(&stream)?;
+        let peer = sealpipe_endpoint::peer_of(&stream)?;
+        access.check(&peer)?;
+        let halves = R::stream(stream).map_err(Error::io("registering the socket"))?;
+        let peer = Arc::new(peer.into());
+        Connection::establish(Transport::native(halves), role, config.into(), peer).await
     }
 
     /// Two ends of one connection in memory, for tests.
@@ -193,44 +177,29 @@ impl Connection {
     /// # Errors
     /// [`Error::Connection`] if `config` does not get along with itself, which
     /// does not happen.
-    pub async fn pair(config: impl Into<Arc<Config>>) -> Result<(Connection, Connection), Error> {
+    pub async fn pair(
+        config: impl Into<Arc<Config>>,
+    ) -> Result<(Connection<R>, Connection<R>), Error> {
         let config = config.into();
-        let (a, b) = tokio::io::duplex(64 << 10);
-        let mut b = Box::pin(Connection::from_io(b, Role::Responder, config.clone()));
-        let mut a = Box::pin(Connection::from_io(a, Role::Initiator, config));
-        let (mut first, mut second) = (None, None);
-        poll_fn(|context| {
-            if first.is_none()
-                && let Poll::Ready(result) = a.as_mut().poll(context)
-            {
-                first = Some(result?);
-            }
-            if second.is_none()
-                && let Poll::Ready(result) = b.as_mut().poll(context)
-            {
-                second = Some(result?);
-            }
-            match (first.take(), second.take()) {
-                (Some(a), Some(b)) => Poll::Ready(Ok((a, b))),
-                waiting => {
-                    (first, second) = waiting;
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        let [a, b] = memory::pair().map(|(read, write)| {
+            let halves: (Box<dyn ReadHalf>, Box<dyn WriteHalf>) = (Box::new(read), Box::new(write));
+            Transport::any(halves)
+        });
+        let a = Connection::establish(a, Role::Initiator, config.clone(), Arc::default());
+        let b = Connection::establish(b, Role::Responder, config, Arc::default());
+        try_join(a, b).await
     }
 
     /// Runs the handshake. Dropping the future closes the stream.
     pub(crate) async fn establish(
-        transport: Transport,
+        transport: Transport<R>,
         role: Role,
         config: Arc<Config>,
         peer: Arc<OnceLock<Peer>>,
-    ) -> Result<Connection, Error> {
-        let core = Core::new(config.clone(), role, &mut getrandom::SysRng, clock::now())?;
+    ) -> Result<Connection<R>, Error> {
+        let core = Core::new(config.clone(), role, &mut getrandom::SysRng, R::now())?;
         let shared = Arc::new(Shared::new(core, transport));
-        tokio::spawn(Background::new(shared.clone()));
+        R::spawn(Background::new(shared.clone()));
         let owner = Arc::new(Owner {
             shared,
             peer,
@@ -266,7 +235,7 @@ impl Connection {
         })
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared<R> {
         &self.owner.shared
     }
 
@@ -296,7 +265,7 @@ impl Connection {
     /// # Errors
     /// [`SendError::NotTaken`], with the message in it, if there is no room, it is
     /// too large, or the connection has ended.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         crate::sending::try_send(&self.owner, message.into())
     }
 
@@ -305,7 +274,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error`] if the connection has ended or was finished.
-    pub async fn reserve(&self) -> Result<Permit, Error> {
+    pub async fn reserve(&self) -> Result<Permit<R>, Error> {
         crate::sending::reserve(&self.owner).await
     }
 
@@ -319,7 +288,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Connection`] if the connection ended in another way; what had come
     /// before has then been received.
-    pub async fn recv(&self) -> Result<Option<Incoming>, Error> {
+    pub async fn recv(&self) -> Result<Option<Incoming<R>>, Error> {
         let mut waiting = Waiting::new(self.shared());
         let received = poll_fn(|context| {
             waiting.poll(context, Interest::Message, false, |session| {
@@ -392,18 +361,18 @@ impl Connection {
     }
 
     /// Owned halves, for two tasks. The connection ends when both are dropped.
-    pub fn split(self) -> (crate::Sender, crate::Receiver) {
+    pub fn split(self) -> (crate::Sender<R>, crate::Receiver<R>) {
         crate::halves::split(self.owner)
     }
 }
 
-pub(crate) async fn finish(owner: &Owner) -> Result<(), Error> {
-    let now = clock::now();
+pub(crate) async fn finish<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {
+    let now = R::now();
     owner
         .shared
         .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
     let limit = owner.config.send_timeout();
-    match tokio::time::timeout(limit, ended(owner)).await {
+    match timeout::<R, _>(limit, ended(owner)).await {
         Ok((_, true)) => Ok(()),
         Ok((end, false)) => Err(Error::Connection(end)),
         Err(_) => {
@@ -417,8 +386,8 @@ pub(crate) async fn finish(owner: &Owner) -> Result<(), Error> {
     }
 }
 
-pub(crate) async fn close(owner: &Owner, why: Close) {
-    let now = clock::now();
+pub(crate) async fn close<R: Runtime>(owner: &Owner<R>, why: Close) {
+    let now = R::now();
     owner
         .shared
         .with(|session, waiters| session.with(waiters, |core| core.close(now, why)));
@@ -426,7 +395,7 @@ pub(crate) async fn close(owner: &Owner, why: Close) {
     ended(owner).await;
 }
 
-pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
+pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error> {
     let shared = &owner.shared;
     let asked = shared.session(|session| session.ping());
     let limit = owner.config.send_timeout();
@@ -439,7 +408,7 @@ pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
             }
         })
     });
-    match tokio::time::timeout(limit, answer).await {
+    match timeout::<R, _>(limit, answer).await {
         Ok(answer) => answer.map_err(Error::Connection),
         Err(_) => Err(Error::Timeout {
             doing: "waiting for the answer to a ping",
@@ -450,7 +419,7 @@ pub(crate) async fn ping(owner: &Owner) -> Result<Duration, Error> {
 }
 
 /// Waits for the end; says why, and whether all that was sent had arrived.
-async fn ended(owner: &Owner) -> (ConnectionError, bool) {
+async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
         waiting.poll(context, Interest::Progress, true, |session| {
@@ -469,8 +438,8 @@ pub(crate) fn reason_to_error(reason: SendErrorReason) -> Error {
     }
 }
 
-impl futures_core::Stream for Connection {
-    type Item = Result<Incoming, Error>;
+impl<R: Runtime> futures_core::Stream for Connection<R> {
+    type Item = Result<Incoming<R>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;

@@ -1,9 +1,10 @@
 //! Messages on their way out, and what becomes of them.
 
 use crate::{
-    Error, SendError, clock,
+    Error, Runtime, SendError,
     connection::{Owner, Waiting, reason_to_error},
     shared::Shared,
+    timeout::timeout,
 };
 use sealpipe_core::{
     ConnectionError, Message, MessageId, Outcome, SendErrorReason,
@@ -17,10 +18,13 @@ use std::{
     task::{Context, Poll},
 };
 
-pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, SendError> {
+pub(crate) async fn send<R: Runtime>(
+    owner: &Owner<R>,
+    message: Message,
+) -> Result<Outcome, SendError> {
     let mut message = message;
     let mut waiting = Waiting::new(&owner.shared);
-    let now = clock::now();
+    let now = R::now();
     let id = match owner.shared.session(|session| session.send(now, message)) {
         Ok(id) => id,
         Err(error) if error.reason == SendErrorReason::Full => {
@@ -35,9 +39,9 @@ pub(crate) async fn send(owner: &Owner, message: Message) -> Result<Outcome, Sen
                     }
                 })
             });
-            match tokio::time::timeout(limit, room).await {
+            match timeout::<R, _>(limit, room).await {
                 Ok(Ok(())) => {
-                    let now = clock::now();
+                    let now = R::now();
                     owner
                         .shared
                         .session(|session| session.send_reserved(now, message, size))
@@ -81,26 +85,29 @@ fn take(session: &mut Session, id: MessageId) -> Option<(Outcome, Option<Connect
     Some((outcome, session.connection().end().cloned()))
 }
 
-struct Forget<'a> {
-    shared: &'a Shared,
+struct Forget<'a, R: Runtime> {
+    shared: &'a Shared<R>,
     id: MessageId,
 }
 
-impl Drop for Forget<'_> {
+impl<R: Runtime> Drop for Forget<'_, R> {
     fn drop(&mut self) {
         self.shared
             .session(|session| session.forget_outcome(self.id));
     }
 }
 
-pub(crate) fn try_send(owner: &Owner, message: Message) -> Result<Delivery, SendError> {
-    let now = clock::now();
+pub(crate) fn try_send<R: Runtime>(
+    owner: &Owner<R>,
+    message: Message,
+) -> Result<Delivery<R>, SendError> {
+    let now = R::now();
     let sent = owner.shared.session(|session| session.send(now, message));
     let id = sent.map_err(SendError::not_taken)?;
     Ok(Delivery::queued(&owner.shared, id))
 }
 
-pub(crate) async fn reserve(owner: &Arc<Owner>) -> Result<Permit, Error> {
+pub(crate) async fn reserve<R: Runtime>(owner: &Owner<R>) -> Result<Permit<R>, Error> {
     let size = owner.config.max_message();
     let mut waiting = Waiting::new(&owner.shared);
     let room = poll_fn(|context| {
@@ -117,7 +124,7 @@ pub(crate) async fn reserve(owner: &Arc<Owner>) -> Result<Permit, Error> {
         })
     });
     let limit = owner.config.send_timeout();
-    match tokio::time::timeout(limit, room).await {
+    match timeout::<R, _>(limit, room).await {
         Ok(Ok(size)) => Ok(Permit {
             shared: Some(owner.shared.clone()),
             size,
@@ -133,19 +140,19 @@ pub(crate) async fn reserve(owner: &Arc<Owner>) -> Result<Permit, Error> {
 
 /// Room for one message. Dropped, it gives the room back.
 #[must_use = "dropped, it gives the room back"]
-pub struct Permit {
-    shared: Option<Arc<Shared>>,
+pub struct Permit<R: Runtime> {
+    shared: Option<Arc<Shared<R>>>,
     size: usize,
 }
 
-impl Permit {
+impl<R: Runtime> Permit<R> {
     /// Queues a message, which cannot find the queue full, and flushes what the
     /// system takes.
     ///
     /// # Errors
     /// [`SendError::NotTaken`], with the message in it, if it is too large or the
     /// connection has ended.
-    pub fn send(mut self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+    pub fn send(mut self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         let message = message.into();
         let size = self.size;
         let Some(shared) = self.shared.take() else {
@@ -154,7 +161,7 @@ impl Permit {
                 reason: SendErrorReason::Full,
             });
         };
-        let now = clock::now();
+        let now = R::now();
         let sent = shared.session(|session| session.send_reserved(now, message, size));
         Ok(Delivery::queued(
             &shared,
@@ -163,7 +170,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl<R: Runtime> Drop for Permit<R> {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             shared.with(|session, waiters| session.unreserve(self.size, waiters));
@@ -171,7 +178,7 @@ impl Drop for Permit {
     }
 }
 
-impl fmt::Debug for Permit {
+impl<R: Runtime> fmt::Debug for Permit<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("size", &self.size)
@@ -181,15 +188,15 @@ impl fmt::Debug for Permit {
 
 /// A message that was queued: a future of its outcome. The message goes on
 /// whether or not this is waited for.
-pub struct Delivery {
-    shared: Arc<Shared>,
+pub struct Delivery<R: Runtime> {
+    shared: Arc<Shared<R>>,
     id: MessageId,
     place: Place,
 }
 
-impl Delivery {
-    fn queued(shared: &Arc<Shared>, id: MessageId) -> Delivery {
-        shared.drive_write(clock::now());
+impl<R: Runtime> Delivery<R> {
+    fn queued(shared: &Arc<Shared<R>>, id: MessageId) -> Delivery<R> {
+        shared.drive_write(R::now());
         shared.leave(&mut Place::default());
         Delivery {
             shared: shared.clone(),
@@ -205,13 +212,13 @@ impl Delivery {
         let cancelled = self
             .shared
             .with(|session, waiters| session.with(waiters, |core| core.cancel(self.id)));
-        self.shared.drive_write(clock::now());
+        self.shared.drive_write(R::now());
         self.shared.leave(&mut Place::default());
         cancelled
     }
 }
 
-impl Future for Delivery {
+impl<R: Runtime> Future for Delivery<R> {
     type Output = Result<Outcome, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -225,7 +232,7 @@ impl Future for Delivery {
     }
 }
 
-impl Drop for Delivery {
+impl<R: Runtime> Drop for Delivery<R> {
     fn drop(&mut self) {
         self.shared
             .session(|session| session.forget_outcome(self.id));
@@ -233,7 +240,7 @@ impl Drop for Delivery {
     }
 }
 
-impl fmt::Debug for Delivery {
+impl<R: Runtime> fmt::Debug for Delivery<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("id", &self.id)

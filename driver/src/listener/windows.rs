@@ -2,79 +2,92 @@
 //! the next before it hands its client over, so that the name is never without
 //! one.
 
-use super::Intake;
-use crate::{Error, windows};
+use super::{Intake, PAUSE, spawn};
+use crate::{Error, Runtime, WriteHalf, shared::Transport, timeout::sleep};
+use futures_util::{future::AbortHandle, task::noop_waker_ref};
+use sealpipe_core::wire::Status;
 use sealpipe_endpoint::{AcceptErrorKind, Claim, accept_error_kind, client_of};
 use std::{
-    os::windows::io::BorrowedHandle,
+    os::windows::io::{BorrowedHandle, OwnedHandle},
     sync::{Arc, OnceLock},
-    time::Duration,
+    task::Context,
 };
-use tokio::{net::windows::named_pipe::NamedPipeServer, task::AbortHandle};
 
 /// Instances that wait for a client at any time.
 const WAITING: usize = 4;
-/// How long making instances rests when the system has no more of something.
-const PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) fn start(
+pub(super) fn start<R: Runtime>(
     listener: sealpipe_endpoint::Listener,
-    intake: Intake,
+    intake: Intake<R>,
 ) -> Result<Vec<AbortHandle>, Error> {
     let (first, claim) = listener.into_parts();
     let claim = Arc::new(claim);
-    let mut instances = vec![windows::instance(first)?];
+    let mut instances = vec![instance::<R>(first)?];
     while instances.len() < WAITING {
-        instances.push(windows::instance(claim.next_instance()?)?);
+        instances.push(instance::<R>(claim.next_instance()?)?);
     }
-    let start = |pipe| tokio::spawn(accept_all(pipe, claim.clone(), intake.clone())).abort_handle();
+    let start = |pipe| spawn::<R>(accept_all::<R>(pipe, claim.clone(), intake.clone()));
     Ok(instances.into_iter().map(start).collect())
 }
 
-async fn accept_all(mut pipe: NamedPipeServer, claim: Arc<Claim>, intake: Intake) {
+fn instance<R: Runtime>(pipe: OwnedHandle) -> Result<R::Instance, Error> {
+    R::instance(pipe).map_err(Error::io("registering an instance of the pipe"))
+}
+
+async fn accept_all<R: Runtime>(mut pipe: R::Instance, claim: Arc<Claim>, intake: Intake<R>) {
     loop {
-        match pipe.connect().await {
+        match R::client_came(&mut pipe).await {
             Ok(()) => {
-                let next = next_instance(&claim).await;
+                let next = next_instance::<R>(&claim).await;
                 take_in(std::mem::replace(&mut pipe, next), &intake);
             }
             Err(error) if accept_error_kind(&error) == AcceptErrorKind::Pause => {
                 tracing::warn!(address = %claim.address(), %error, "accepting rests");
-                tokio::time::sleep(PAUSE).await;
+                sleep::<R>(PAUSE).await;
             }
             Err(error) => {
                 tracing::debug!(address = %claim.address(), %error, "a client left before it was accepted");
-                pipe = next_instance(&claim).await;
+                pipe = next_instance::<R>(&claim).await;
             }
         }
     }
 }
 
 /// Keeps trying: the name must not be let go of.
-async fn next_instance(claim: &Claim) -> NamedPipeServer {
+async fn next_instance<R: Runtime>(claim: &Claim) -> R::Instance {
     loop {
         let made = claim
             .next_instance()
             .map_err(Error::from)
-            .and_then(windows::instance);
+            .and_then(instance::<R>);
         match made {
             Ok(pipe) => return pipe,
             Err(error) => {
                 tracing::warn!(address = %claim.address(), %error, "no further instance of the pipe, waiting");
-                tokio::time::sleep(PAUSE).await;
+                sleep::<R>(PAUSE).await;
             }
         }
     }
 }
 
-fn take_in(pipe: NamedPipeServer, intake: &Intake) {
+fn take_in<R: Runtime>(pipe: R::Instance, intake: &Intake<R>) {
+    let (read, mut write) = match R::accepted(pipe) {
+        Ok(halves) => halves,
+        Err(error) => {
+            tracing::warn!(address = %intake.address, %error, "the runtime did not take a client's pipe");
+            return;
+        }
+    };
     let Some(permit) = intake.permit() else {
-        tracing::warn!(address = %intake.address, "too many handshakes at once, a client was sent away");
+        // A client that does not hear it hears of the end.
+        let mut context = Context::from_waker(noop_waker_ref());
+        let _ = write.poll_write(&mut context, &mut intake.refusal(Status::Busy));
         return;
     };
+    let mut transport = Transport::native((read, write));
     let peer = Arc::new(OnceLock::new());
     let (found, access, address) = (peer.clone(), intake.access.clone(), intake.address.clone());
-    let verify = move |pipe: BorrowedHandle<'_>| {
+    transport.verify = Some(Box::new(move |pipe: BorrowedHandle<'_>| {
         let checked = client_of(&pipe).and_then(|peer| access.check(&peer).map(|()| peer));
         match checked.map_err(|error| error.at(&address)) {
             Ok(peer) => found.set(peer).is_ok(),
@@ -83,6 +96,6 @@ fn take_in(pipe: NamedPipeServer, intake: &Intake) {
                 false
             }
         }
-    };
-    intake.shake_hands(windows::server(pipe, verify), peer, permit);
+    }));
+    intake.shake_hands(transport, peer, permit);
 }

@@ -1,6 +1,6 @@
 //! A message that came, and the verdict it may be owed.
 
-use crate::{clock, shared::Shared};
+use crate::{Runtime, shared::Shared};
 use sealpipe_core::{AckLevel, Received, Rejection, session::Place};
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -11,14 +11,14 @@ use std::{fmt, ops::Deref, sync::Arc};
 /// in any order. A message that is dropped without either is rejected with
 /// [`Rejection::DROPPED`].
 #[must_use = "a message that is dropped without a verdict counts as rejected, if its sender asked for one"]
-pub struct Incoming {
+pub struct Incoming<R: Runtime> {
     message: Received,
     /// There while a verdict is due.
-    owed: Option<Arc<Shared>>,
+    owed: Option<Arc<Shared<R>>>,
 }
 
-impl Incoming {
-    pub(crate) fn new(message: Received, shared: &Arc<Shared>) -> Incoming {
+impl<R: Runtime> Incoming<R> {
+    pub(crate) fn new(message: Received, shared: &Arc<Shared<R>>) -> Incoming<R> {
         let owed = (message.ack == AckLevel::Processed).then(|| shared.clone());
         Incoming { message, owed }
     }
@@ -34,7 +34,7 @@ impl Incoming {
     }
 
     /// The message itself, and what is left to give the verdict by.
-    pub fn into_parts(mut self) -> (Received, Verdict) {
+    pub fn into_parts(mut self) -> (Received, Verdict<R>) {
         let empty = Received {
             seq: self.message.seq,
             kind: self.message.kind,
@@ -59,13 +59,13 @@ impl Incoming {
         });
         // With more to be received, the verdict goes out with the next ones.
         if !wait {
-            shared.drive_write(clock::now());
+            shared.drive_write(R::now());
         }
         shared.leave(&mut Place::default());
     }
 }
 
-impl Deref for Incoming {
+impl<R: Runtime> Deref for Incoming<R> {
     type Target = Received;
 
     fn deref(&self) -> &Received {
@@ -73,7 +73,7 @@ impl Deref for Incoming {
     }
 }
 
-impl fmt::Debug for Incoming {
+impl<R: Runtime> fmt::Debug for Incoming<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
             .field("seq", &self.seq)
@@ -84,7 +84,7 @@ impl fmt::Debug for Incoming {
     }
 }
 
-impl Drop for Incoming {
+impl<R: Runtime> Drop for Incoming<R> {
     fn drop(&mut self) {
         if self.owed.is_some() {
             let why = "the program dropped the message";
@@ -97,9 +97,9 @@ impl Drop for Incoming {
 /// rejects.
 #[must_use = "dropped, it rejects the message"]
 #[derive(Debug)]
-pub struct Verdict(Incoming);
+pub struct Verdict<R: Runtime>(Incoming<R>);
 
-impl Verdict {
+impl<R: Runtime> Verdict<R> {
     /// The program is done with the message.
     pub fn accept(self) {
         self.0.accept();

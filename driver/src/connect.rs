@@ -1,43 +1,52 @@
 //! Reaching a server.
 
-use crate::{Connection, Error, clock};
+use crate::{
+    Connection, Error, Runtime,
+    shared::Transport,
+    timeout::{sleep, timeout},
+};
 use sealpipe_core::{Config, ConnectionError, Role, wire::Status};
 use sealpipe_endpoint::{Access, Backoff, Endpoint};
-use std::{sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// How to connect.
 ///
 /// ```
-/// # async fn example() -> Result<(), sealpipe_tokio::Error> {
-/// use sealpipe_tokio::{Config, ConnectOptions, Endpoint};
-/// use std::time::Duration;
-/// let connection = ConnectOptions::new(Config::default())
+/// # use sealpipe_core::Config;
+/// # use sealpipe_driver::{ConnectOptions, Error, Runtime};
+/// # use sealpipe_endpoint::Endpoint;
+/// # use std::time::Duration;
+/// # async fn example<R: Runtime>() -> Result<(), Error> {
+/// let connection = ConnectOptions::<R>::new(Config::default())
 ///     .wait_for_server(true)
 ///     .timeout(Duration::from_secs(10))
 ///     .connect(&Endpoint::name("app")?)
 ///     .await?;
 /// # Ok(()) }
 /// ```
+/// With an adapter's `ConnectOptions` the runtime goes without saying.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct ConnectOptions {
+pub struct ConnectOptions<R> {
     config: Arc<Config>,
     server: Access,
     timeout: Duration,
     attempts: Option<u32>,
     wait: bool,
+    runtime: PhantomData<fn() -> R>,
 }
 
-impl ConnectOptions {
+impl<R: Runtime> ConnectOptions<R> {
     /// The defaults: the server must run, and be the same user's; a busy one is
     /// tried again for up to 30 s.
-    pub fn new(config: impl Into<Arc<Config>>) -> ConnectOptions {
+    pub fn new(config: impl Into<Arc<Config>>) -> ConnectOptions<R> {
         ConnectOptions {
             config: config.into(),
             server: Access::SameUser,
             timeout: Duration::from_secs(30),
             attempts: None,
             wait: false,
+            runtime: PhantomData,
         }
     }
 
@@ -73,9 +82,9 @@ impl ConnectOptions {
     /// [`Error::Endpoint`] if there is nothing to connect to, or it is another
     /// user's; [`Error::Connection`] if the handshake fails; [`Error::Timeout`]
     /// with what the last attempt met.
-    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
+    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
         let mut last = None;
-        match tokio::time::timeout(self.timeout, self.attempt_all(endpoint, &mut last)).await {
+        match timeout::<R, _>(self.timeout, self.attempt_all(endpoint, &mut last)).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout {
                 doing: "connecting",
@@ -89,9 +98,9 @@ impl ConnectOptions {
         &self,
         endpoint: &Endpoint,
         last: &mut Option<Error>,
-    ) -> Result<Connection, Error> {
+    ) -> Result<Connection<R>, Error> {
         let mut backoff =
-            Backoff::new(clock::now().as_nanos() ^ u64::from(std::process::id()).rotate_left(32));
+            Backoff::new(R::now().as_nanos() ^ u64::from(std::process::id()).rotate_left(32));
         let mut left = self.attempts.map(|attempts| attempts.max(1));
         loop {
             let error = match self.attempt(endpoint).await {
@@ -106,7 +115,7 @@ impl ConnectOptions {
             }
             tracing::debug!(%error, "connecting again");
             *last = Some(error);
-            tokio::time::sleep(backoff.next_delay()).await;
+            sleep::<R>(backoff.next_delay()).await;
         }
     }
 
@@ -121,17 +130,16 @@ impl ConnectOptions {
         }
     }
 
-    async fn attempt(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
+    async fn attempt(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
         let connected = sealpipe_endpoint::connect(endpoint, &self.server)?;
-        #[cfg(unix)]
-        let transport = {
-            let stream = tokio::net::UnixStream::from_std(connected.stream)
-                .map_err(Error::io("registering the socket with tokio"))?;
-            crate::transport::unix(stream)
-        };
-        #[cfg(windows)]
-        let transport = crate::windows::client(connected.stream)?;
+        let halves = R::stream(connected.stream).map_err(Error::io("registering the stream"))?;
         let peer = Arc::new(connected.peer.into());
-        Connection::establish(transport, Role::Initiator, self.config.clone(), peer).await
+        Connection::establish(
+            Transport::native(halves),
+            Role::Initiator,
+            self.config.clone(),
+            peer,
+        )
+        .await
     }
 }

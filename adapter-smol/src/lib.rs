@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![cfg_attr(unix, forbid(unsafe_code))]
+
+mod executor;
+mod io;
+mod runtime;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+pub use runtime::Smol;
+
+/// A connection to one peer; see [`sealpipe_driver::Connection`].
+pub type Connection = sealpipe_driver::Connection<Smol>;
+/// A claimed endpoint that accepts clients; see [`sealpipe_driver::Listener`].
+pub type Listener = sealpipe_driver::Listener<Smol>;
+/// How to connect; see [`sealpipe_driver::ConnectOptions`].
+pub type ConnectOptions = sealpipe_driver::ConnectOptions<Smol>;
+/// How to listen; see [`sealpipe_driver::ListenOptions`].
+pub type ListenOptions = sealpipe_driver::ListenOptions<Smol>;
+/// The sending half of a connection; see [`sealpipe_driver::Sender`].
+pub type Sender = sealpipe_driver::Sender<Smol>;
+/// The receiving half of a connection; see [`sealpipe_driver::Receiver`].
+pub type Receiver = sealpipe_driver::Receiver<Smol>;
+/// A message that was received; see [`sealpipe_driver::Incoming`].
+pub type Incoming = sealpipe_driver::Incoming<Smol>;
+/// The verdict on a message; see [`sealpipe_driver::Verdict`].
+pub type Verdict = sealpipe_driver::Verdict<Smol>;
+/// A message that was queued; see [`sealpipe_driver::Delivery`].
+pub type Delivery = sealpipe_driver::Delivery<Smol>;
+/// Room for one message; see [`sealpipe_driver::Permit`].
+pub type Permit = sealpipe_driver::Permit<Smol>;
+/// The connections of a listener as a stream; see
+/// [`sealpipe_driver::IncomingConnections`].
+pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Smol>;
+
+pub use sealpipe_driver::{Error, SendError, vocabulary::*};

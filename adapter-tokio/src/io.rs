@@ -1,0 +1,48 @@
+//! What tokio can read and write, as the two directions of a stream.
+
+use bytes::Buf;
+use sealpipe_core::SendBuf;
+use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+/// A direction of tokio's own, which may buffer what is written.
+#[derive(Debug)]
+pub struct Half<Io> {
+    pub(crate) io: Io,
+    pub(crate) buffered: bool,
+}
+
+impl<Io: AsyncRead + Send + Unpin + 'static> ReadHalf for Half<Io> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        spare: &mut Spare<'_>,
+    ) -> Poll<io::Result<usize>> {
+        poll_read_buf(Pin::new(&mut self.io), context, spare)
+    }
+}
+
+impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Half<Io> {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut SendBuf,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(output.has_remaining(), "nothing to write");
+        poll_write_buf(Pin::new(&mut self.io), context, output)
+    }
+
+    fn is_buffered(&self) -> bool {
+        self.buffered
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+}

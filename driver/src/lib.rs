@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod background;
+mod connect;
+mod connection;
+mod error;
+mod halves;
+mod incoming;
+mod listener;
+mod memory;
+mod runtime;
+mod sending;
+mod shared;
+mod timeout;
+
+pub use connect::ConnectOptions;
+pub use connection::Connection;
+pub use error::{Error, SendError};
+pub use halves::{Receiver, Sender};
+pub use incoming::{Incoming, Verdict};
+pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
+pub use sending::{Delivery, Permit};
+
+/// The words of the core and of endpoints that every adapter's users need.
+pub mod vocabulary {
+    #[cfg(feature = "ring")]
+    pub use sealpipe_core::Ring;
+    pub use sealpipe_core::{
+        AckLevel, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key, KeyError,
+        KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role,
+        Sealed, SendErrorReason, Stats, Timeout, Violation, wire::Status,
+    };
+    pub use sealpipe_endpoint::{
+        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
+    };
+}

@@ -1,0 +1,292 @@
+//! Taking connections: the handshakes run side by side in the background, and
+//! `accept` yields finished ones, so that a silent peer holds up nobody.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use crate::{Connection, Error, Runtime, shared::Transport};
+use futures_channel::mpsc;
+use futures_core::Stream;
+use futures_util::future::{AbortHandle, abortable};
+use sealpipe_core::{Config, Connection as Core, Role, SendBuf, wire::Status};
+use sealpipe_endpoint::{Access, Address, Endpoint, Peer};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Finished handshakes that wait for `accept`.
+const READY: usize = 128;
+/// How long accepting rests when the process or the system is out of something.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How to listen.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ListenOptions<R> {
+    config: Arc<Config>,
+    access: Access,
+    handshakes: usize,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> ListenOptions<R> {
+    /// The defaults: clients of the same user, 512 handshakes at once.
+    pub fn new(config: impl Into<Arc<Config>>) -> ListenOptions<R> {
+        ListenOptions {
+            config: config.into(),
+            access: Access::SameUser,
+            handshakes: 512,
+            runtime: PhantomData,
+        }
+    }
+
+    /// Who may connect. The same user unless set.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// How many handshakes may run at once. Who comes when all are taken is told
+    /// to try again later.
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.handshakes = handshakes;
+        self
+    }
+
+    /// Claims the endpoint and listens.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if the address is in use (it says by whom), or cannot
+    /// be had; [`Error::Io`] if the runtime cannot take the socket or pipe.
+    ///
+    /// # Panics
+    /// With tokio, outside of a runtime with I/O and time, as everything of tokio's.
+    pub fn bind(&self, endpoint: &Endpoint) -> Result<Listener<R>, Error> {
+        self.listen(sealpipe_endpoint::listen(endpoint, &self.access)?)
+    }
+
+    /// Accepts on what listens already: a claim made with
+    /// [`sealpipe_endpoint::ListenOptions`], or on Unix a socket that a service
+    /// manager passed (`sealpipe_endpoint::Listener::adopt`).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the runtime cannot take the socket or pipe.
+    ///
+    /// # Panics
+    /// As [`bind`](Self::bind).
+    pub fn listen(&self, listener: sealpipe_endpoint::Listener) -> Result<Listener<R>, Error> {
+        let address = listener.address().clone();
+        let (ready, accepted) = mpsc::channel(READY);
+        let intake = Intake {
+            config: self.config.clone(),
+            access: self.access.clone(),
+            address: address.clone(),
+            handshakes: Handshakes {
+                running: Arc::default(),
+                max: self.handshakes,
+            },
+            ready,
+        };
+        #[cfg(unix)]
+        let acceptors = unix::start(listener, intake)?;
+        #[cfg(windows)]
+        let acceptors = windows::start(listener, intake)?;
+        tracing::debug!(%address, "accepting");
+        Ok(Listener {
+            address,
+            accepted,
+            acceptors,
+        })
+    }
+}
+
+/// A claimed endpoint. Dropped, it gives the endpoint back; connections that
+/// were accepted live on.
+pub struct Listener<R: Runtime> {
+    address: Address,
+    accepted: mpsc::Receiver<Connection<R>>,
+    acceptors: Vec<AbortHandle>,
+}
+
+impl<R: Runtime> Listener<R> {
+    /// Claims the endpoint and listens to clients of the same user. With several
+    /// keys in `config`, clients may use any of them.
+    ///
+    /// # Errors
+    /// As [`ListenOptions::bind`].
+    ///
+    /// # Panics
+    /// As [`ListenOptions::bind`].
+    pub fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Listener<R>, Error> {
+        ListenOptions::new(config).bind(endpoint)
+    }
+
+    /// The next connection whose handshake is done. Dropping the future loses
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::ListenerClosed`] if listening became impossible; what failed was
+    /// logged.
+    pub async fn accept(&mut self) -> Result<Connection<R>, Error> {
+        poll_fn(|context| Pin::new(&mut self.accepted).poll_next(context))
+            .await
+            .ok_or(Error::ListenerClosed)
+    }
+
+    /// The connections, as a stream.
+    pub fn incoming(&mut self) -> Incoming<'_, R> {
+        Incoming(self)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl<R: Runtime> Drop for Listener<R> {
+    fn drop(&mut self) {
+        self.acceptors.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Listener<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connections of a [`Listener`], as a stream that ends only if listening
+/// becomes impossible.
+#[derive(Debug)]
+pub struct Incoming<'a, R: Runtime>(&'a mut Listener<R>);
+
+impl<R: Runtime> Stream for Incoming<'_, R> {
+    type Item = Connection<R>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Connection<R>>> {
+        Pin::new(&mut self.0.accepted).poll_next(context)
+    }
+}
+
+/// Runs a task until it is aborted.
+fn spawn<R: Runtime>(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    let (task, abort) = abortable(task);
+    R::spawn(async {
+        // An error means that it was aborted.
+        let _ = task.await;
+    });
+    abort
+}
+
+/// How many handshakes run, and how many may.
+#[derive(Clone)]
+struct Handshakes {
+    running: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// A place among the handshakes.
+struct Permit(Arc<AtomicUsize>);
+
+impl Handshakes {
+    fn permit(&self) -> Option<Permit> {
+        self.running
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |running| {
+                (running < self.max).then_some(running.saturating_add(1))
+            })
+            .is_ok()
+            .then(|| Permit(self.running.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// From a stream that was accepted to a connection that is ready.
+struct Intake<R: Runtime> {
+    config: Arc<Config>,
+    access: Access,
+    address: Address,
+    handshakes: Handshakes,
+    ready: mpsc::Sender<Connection<R>>,
+}
+
+// Not derived: that would ask the runtime to be `Clone` in the same breath.
+impl<R: Runtime> Clone for Intake<R> {
+    fn clone(&self) -> Intake<R> {
+        Intake {
+            config: self.config.clone(),
+            access: self.access.clone(),
+            address: self.address.clone(),
+            handshakes: self.handshakes.clone(),
+            ready: self.ready.clone(),
+        }
+    }
+}
+
+impl<R: Runtime> Intake<R> {
+    /// A place among the handshakes, if one is free.
+    fn permit(&self) -> Option<Permit> {
+        let permit = self.handshakes.permit();
+        if permit.is_none() {
+            tracing::warn!(address = %self.address, "too many handshakes at once, a client was sent away");
+        }
+        permit
+    }
+
+    /// Runs the handshake in the background.
+    fn shake_hands(&self, transport: Transport<R>, peer: Arc<OnceLock<Peer>>, permit: Permit) {
+        let (config, address, mut ready) = (
+            self.config.clone(),
+            self.address.clone(),
+            self.ready.clone(),
+        );
+        R::spawn(async move {
+            match Connection::establish(transport, Role::Responder, config, peer).await {
+                Ok(connection) => {
+                    // Errors mean that the listener has gone, and the connection with it.
+                    if poll_fn(|context| ready.poll_ready(context)).await.is_ok() {
+                        let _ = ready.start_send(connection);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%address, %error, "a client did not get through the handshake")
+                }
+            }
+            drop(permit);
+        });
+    }
+
+    /// What a client is told that is sent away: 16 bytes, which any stream takes at
+    /// once.
+    fn refusal(&self, status: Status) -> SendBuf {
+        let now = R::now();
+        let mut output = SendBuf::new();
+        let config = self.config.clone();
+        if let Ok(mut core) = Core::new(config, Role::Responder, &mut getrandom::SysRng, now) {
+            core.refuse(status);
+            core.poll_transmit(now, &mut output);
+        }
+        output
+    }
+}

@@ -1,0 +1,81 @@
+//! Accepting on a Unix socket.
+
+use super::{Intake, PAUSE, spawn};
+use crate::{Error, Runtime, shared::Transport, timeout::sleep};
+use futures_util::future::AbortHandle;
+use sealpipe_core::wire::Status;
+use sealpipe_endpoint::{AcceptErrorKind, Claim, Peer, Stream, accept_error_kind, transmit};
+use std::sync::Arc;
+
+pub(super) fn start<R: Runtime>(
+    listener: sealpipe_endpoint::Listener,
+    intake: Intake<R>,
+) -> Result<Vec<AbortHandle>, Error> {
+    let (socket, claim) = listener.into_parts();
+    let socket = R::listener(socket).map_err(Error::io("registering the listening socket"))?;
+    Ok(vec![spawn::<R>(accept_all(socket, claim, intake))])
+}
+
+/// Ends only when listening is impossible.
+async fn accept_all<R: Runtime>(socket: R::Listener, claim: Claim, intake: Intake<R>) {
+    loop {
+        match R::accept(&socket).await {
+            Ok(stream) => take_in(stream, &claim, &intake),
+            Err(error) => match accept_error_kind(&error) {
+                AcceptErrorKind::Pause => {
+                    tracing::warn!(address = %claim.address(), %error, "accepting rests");
+                    sleep::<R>(PAUSE).await;
+                }
+                AcceptErrorKind::Fatal => {
+                    tracing::error!(address = %claim.address(), %error, "accepting has become impossible");
+                    return;
+                }
+                _ => {
+                    tracing::debug!(address = %claim.address(), %error, "a client left before it was accepted")
+                }
+            },
+        }
+    }
+}
+
+fn take_in<R: Runtime>(stream: Stream, claim: &Claim, intake: &Intake<R>) {
+    let peer = match identify(&stream, claim, intake) {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::warn!(%error, "a client was refused");
+            return refuse(&stream, intake, Status::Refused);
+        }
+    };
+    let Some(permit) = intake.permit() else {
+        return refuse(&stream, intake, Status::Busy);
+    };
+    match R::stream(stream) {
+        Ok(halves) => {
+            intake.shake_hands(Transport::native(halves), Arc::new(peer.into()), permit);
+        }
+        Err(error) => {
+            tracing::warn!(address = %claim.address(), %error, "the runtime did not take a client's socket");
+        }
+    }
+}
+
+/// Says why. A client that does not hear it hears of the end.
+fn refuse<R: Runtime>(stream: &Stream, intake: &Intake<R>, status: Status) {
+    if let Err(error) = transmit(stream, &mut intake.refusal(status)) {
+        tracing::debug!(%error, "a client could not be told that it was refused");
+    }
+}
+
+fn identify<R: Runtime>(
+    stream: &Stream,
+    claim: &Claim,
+    intake: &Intake<R>,
+) -> Result<Peer, sealpipe_endpoint::Error> {
+    sealpipe_endpoint::prepare(stream)?;
+    let peer = sealpipe_endpoint::peer_of(stream)?;
+    intake
+        .access
+        .check(&peer)
+        .map_err(|error| error.at(claim.address()))?;
+    Ok(peer)
+}
