@@ -5,7 +5,10 @@
 //! This crate holds what an operating system must be told or asked. It knows
 //! of no runtime, starts no thread and never sleeps: it makes and checks
 //! handles, and whoever calls it (an adapter for a runtime, or your own code)
-//! reads and writes them. Every call returns at once.
+//! reads and writes them. Every call returns at once. An overlapped pipe takes
+//! more than a read and a write, so on Windows there are `pipe_halves` and
+//! `PipeInstance` too, which do it without waiting and have an event to wait
+//! for.
 //!
 //! ```
 //! # #[cfg(unix)] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -99,7 +102,10 @@ pub use options::{Connected, ListenOptions};
 #[cfg(unix)]
 pub use unix::{Claim, Environment, Listener, Stream, peer_of, prepare, receive, transmit};
 #[cfg(windows)]
-pub use windows::{Claim, Listener, Stream, client_of, server_of};
+pub use windows::{
+    Claim, Listener, PipeInstance, PipeReader, PipeWriter, Stream, client_of, pipe_halves,
+    server_of,
+};
 
 /// Claims the endpoint and listens on it, with the default [`ListenOptions`].
 ///

@@ -5,7 +5,9 @@ mod connect;
 mod descriptor;
 mod listen;
 mod memory;
+mod operation;
 mod peer;
+mod pipe;
 mod places;
 mod token;
 
@@ -13,6 +15,7 @@ pub(crate) use connect::connect;
 pub(crate) use listen::listen;
 pub use listen::{Claim, Listener};
 pub use peer::{client_of, server_of};
+pub use pipe::{PipeInstance, PipeReader, PipeWriter, pipe_halves};
 pub(crate) use places::addresses;
 pub(crate) use token::current_user;
 

@@ -1,0 +1,188 @@
+//! One overlapped operation after another on a pipe, and the event that says
+//! when to look at it again.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::windows::io::{
+    AsHandle as _, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle,
+};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::Poll;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_MORE_DATA, HANDLE,
+};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
+
+use super::listen::is;
+
+/// Room for one operation at a time. Dropped, it cancels the one in flight and
+/// waits for its end, and touches no other on the same pipe.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pipe: Arc<OwnedHandle>,
+    /// Manual-reset. Set unless an operation is in flight that has not ended;
+    /// the system resets it when an operation starts and sets it at its end.
+    event: OwnedHandle,
+    /// The system's while an operation is in flight, and so never touched
+    /// through a reference.
+    overlapped: NonNull<OVERLAPPED>,
+    in_flight: bool,
+}
+
+// SAFETY: what the pointer leads to belongs to this value alone, and the
+// system does not care which thread asks about an operation or cancels it.
+unsafe impl Send for Operation {}
+// SAFETY: through a shared reference only the two handles can be reached.
+unsafe impl Sync for Operation {}
+
+impl Operation {
+    pub(super) fn new(pipe: Arc<OwnedHandle>) -> io::Result<Operation> {
+        // SAFETY: the null pointers stand for no attributes (so it is not
+        // inherited) and no name.
+        let event = unsafe { CreateEventW(ptr::null(), 1, 1, ptr::null()) };
+        if event.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so this is an open handle that nobody
+        // else owns.
+        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        let overlapped = Box::new(OVERLAPPED {
+            hEvent: event.as_raw_handle(),
+            ..OVERLAPPED::default()
+        });
+        Ok(Operation {
+            pipe,
+            event,
+            overlapped: NonNull::from(Box::leak(overlapped)),
+            in_flight: false,
+        })
+    }
+
+    pub(super) fn pipe(&self) -> &Arc<OwnedHandle> {
+        &self.pipe
+    }
+
+    pub(super) fn event(&self) -> BorrowedHandle<'_> {
+        self.event.as_handle()
+    }
+
+    /// Whether an operation was started whose end was not seen yet.
+    pub(super) fn in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Starts an operation by a call that takes the pipe and the OVERLAPPED and
+    /// answers as ReadFile does, and gives its result if it was there at once:
+    /// how many bytes it moved. None may be in flight.
+    ///
+    /// # Safety
+    ///
+    /// The call must do nothing else with the two, and memory that the
+    /// operation uses must stay as it is until its end was seen or this was
+    /// dropped.
+    pub(super) unsafe fn start(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> i32,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(!self.in_flight);
+        let pipe = self.pipe.as_raw_handle();
+        if call(pipe, self.overlapped.as_ptr()) == 0 {
+            let error = io::Error::last_os_error();
+            if !is(&error, ERROR_IO_PENDING) {
+                tracing::trace!(?pipe, %error, "{name}");
+                // The call may have reset it before it failed.
+                self.set_event();
+                return Poll::Ready(Err(error));
+            }
+        }
+        let result = self.result(false);
+        tracing::trace!(?pipe, ?result, "{name}");
+        self.in_flight = result.is_pending();
+        result
+    }
+
+    /// The result of the operation in flight, if it has ended.
+    pub(super) fn poll(&mut self) -> Poll<io::Result<usize>> {
+        let mut result = self.result(false);
+        if result.is_pending() {
+            // The event may still be set: the system sets it a moment after
+            // the result is there, so it can be that of the operation before.
+            // It must not stay so, or whoever waits for it would spin.
+            // SAFETY: the handle is open.
+            unsafe { ResetEvent(self.event.as_raw_handle()) };
+            result = self.result(false);
+            if result.is_ready() {
+                self.set_event();
+            }
+        }
+        tracing::trace!(pipe = ?self.pipe.as_raw_handle(), ?result, "GetOverlappedResult");
+        self.in_flight = result.is_pending();
+        result
+    }
+
+    /// Ends the operation in flight now. It may have been faster: then its
+    /// result is that of its work.
+    pub(super) fn cancel(&mut self) -> io::Result<usize> {
+        // An error says that there is nothing to cancel any more.
+        // SAFETY: the handle is open, and the OVERLAPPED is that of an
+        // operation that was started on it.
+        unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.overlapped.as_ptr()) };
+        let Poll::Ready(result) = self.result(true) else {
+            // The system could not wait for the end, and would write into
+            // memory that is about to be given to others.
+            tracing::error!("could not end an operation on a pipe; the process ends");
+            std::process::abort();
+        };
+        tracing::trace!(pipe = ?self.pipe.as_raw_handle(), ?result, "CancelIoEx");
+        self.in_flight = false;
+        result
+    }
+
+    fn result(&self, wait: bool) -> Poll<io::Result<usize>> {
+        let mut bytes = 0_u32;
+        // SAFETY: the handle is open, the OVERLAPPED lives as long as this
+        // value, and the pointer for the result is to a live variable.
+        let done = unsafe {
+            GetOverlappedResult(
+                self.pipe.as_raw_handle(),
+                self.overlapped.as_ptr(),
+                &raw mut bytes,
+                wait.into(),
+            )
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if done != 0 {
+            return Poll::Ready(Ok(bytes));
+        }
+        let error = io::Error::last_os_error();
+        if is(&error, ERROR_IO_INCOMPLETE) {
+            return Poll::Pending;
+        }
+        // A part of a message, in a pipe that keeps messages apart.
+        if is(&error, ERROR_MORE_DATA) {
+            return Poll::Ready(Ok(bytes));
+        }
+        Poll::Ready(Err(error))
+    }
+
+    fn set_event(&self) {
+        // SAFETY: the handle is open.
+        unsafe { SetEvent(self.event.as_raw_handle()) };
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if self.in_flight {
+            // Whatever it still moved, there is nobody to take it.
+            let _ = self.cancel();
+        }
+        // SAFETY: it came from a Box and is freed once, and nothing is in
+        // flight that would use it.
+        drop(unsafe { Box::from_raw(self.overlapped.as_ptr()) });
+    }
+}

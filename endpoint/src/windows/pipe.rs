@@ -1,0 +1,421 @@
+//! Reading, writing and accepting on a pipe without waiting: each half has an
+//! event for whoever waits.
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsHandle, AsRawHandle as _, BorrowedHandle, OwnedHandle};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::Poll;
+
+use windows_sys::Wdk::Storage::FileSystem::{
+    FILE_MODE_INFORMATION, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
+    FileModeInformation, NtQueryInformationFile,
+};
+use windows_sys::Win32::Foundation::{
+    ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED,
+};
+use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
+use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo};
+
+use super::listen::is;
+use super::operation::Operation;
+use crate::is_end_of_stream;
+
+/// The most that one write takes: what a pipe buffers unless told otherwise.
+const WRITE_MAX: usize = 64 * 1024;
+
+/// The two directions of a connected pipe, each of which can be used from a
+/// thread of its own.
+///
+/// The handle is what [`connect`](crate::connect) gives, or any pipe that was
+/// opened with `FILE_FLAG_OVERLAPPED` and is connected; a server's instance
+/// goes through [`PipeInstance`]. It is closed when both halves are dropped.
+///
+/// # Errors
+///
+/// `InvalidInput` for a handle that is no pipe or was not opened for
+/// overlapped use, on which every call would block; anything that the system
+/// reports when it has no more events.
+pub fn pipe_halves(pipe: OwnedHandle) -> io::Result<(PipeReader, PipeWriter)> {
+    check(pipe.as_handle())?;
+    halves(&Arc::new(pipe))
+}
+
+fn halves(pipe: &Arc<OwnedHandle>) -> io::Result<(PipeReader, PipeWriter)> {
+    let reader = PipeReader {
+        operation: Operation::new(pipe.clone())?,
+    };
+    let writer = PipeWriter {
+        operation: Operation::new(pipe.clone())?,
+        bytes: Vec::new(),
+        failed: None,
+    };
+    Ok((reader, writer))
+}
+
+/// The reading half of a pipe.
+///
+/// While it waits it holds no buffer: a read of zero bytes is in flight, which
+/// ends when there is something to read. Dropped, it ends what is in flight
+/// and loses nothing by it; the handle is closed with the other half.
+#[derive(Debug)]
+pub struct PipeReader {
+    operation: Operation,
+}
+
+impl PipeReader {
+    /// Reads what is there, at most as much as the buffer takes; `Ok(0)` at the
+    /// end of the stream, or for an empty buffer.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is nothing to read now: wait for
+    /// [`event`](Self::event) and call again. Who stops waiting loses nothing;
+    /// the next call goes on. Else what the system reports; that the peer has
+    /// gone is no error but the end.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: bytes are valid as bytes that may be uninitialised, and below
+        // nothing but bytes that were read is put there.
+        self.try_read_uninit(unsafe { &mut *(ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) })
+    }
+
+    /// As [`try_read`](Self::try_read), to memory that need not be initialised;
+    /// as many bytes as it returns are afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_uninit(&mut self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        match self.read(buffer) {
+            Err(error) if is_end_of_stream(&error) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// For waiting, with `WaitForSingleObject` and its like: set unless the
+    /// last call returned `WouldBlock` and the reason for that still holds.
+    /// It is a hint, and may now and then be set for nothing.
+    #[must_use]
+    pub fn event(&self) -> BorrowedHandle<'_> {
+        self.operation.event()
+    }
+
+    fn read(&mut self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let ready = if self.operation.in_flight() {
+                self.operation.poll()
+            } else {
+                self.await_bytes()
+            };
+            match ready {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) if is_aborted(&error) => continue,
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+            // None if the peer wrote zero bytes, which is not the end, or if
+            // another handle of the same pipe took them.
+            if let Some(length) = self.read_now(buffer)? {
+                return Ok(length);
+            }
+        }
+    }
+
+    /// Starts the read that ends when there is something to read.
+    fn await_bytes(&mut self) -> Poll<io::Result<usize>> {
+        let call = |pipe, overlapped| {
+            let nowhere = NonNull::<u8>::dangling().as_ptr();
+            // SAFETY: nothing is put where it has room for nothing, and the
+            // other two are those of the operation.
+            unsafe { ReadFile(pipe, nowhere, 0, ptr::null_mut(), overlapped) }
+        };
+        // SAFETY: it uses no memory but the OVERLAPPED.
+        unsafe { self.operation.start("ReadFile of nothing", call) }
+    }
+
+    /// Reads what is there, straight to where it is wanted, and leaves nothing
+    /// in flight.
+    fn read_now(&mut self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Option<usize>> {
+        let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let start = buffer.as_mut_ptr().cast();
+        let call = |pipe, overlapped| {
+            // SAFETY: the buffer is writable for its length, and the other two
+            // are those of the operation.
+            unsafe { ReadFile(pipe, start, length, ptr::null_mut(), overlapped) }
+        };
+        // SAFETY: the buffer is borrowed until the end of this function, by
+        // when the operation has ended.
+        let result = match unsafe { self.operation.start("ReadFile", call) } {
+            Poll::Ready(result) => result,
+            Poll::Pending => self.operation.cancel(),
+        };
+        match result {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(length)),
+            Err(error) if is_aborted(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The writing half of a pipe.
+///
+/// It has one write at a time in flight, from a buffer of its own. Dropped, it
+/// cancels that write: to be sure that everything has gone out, wait for
+/// [`try_flush`](Self::try_flush) first.
+///
+/// Windows also cancels a write when the thread that started it ends. What
+/// went out by then is not known, so all further calls fail: a thread that
+/// writes and then ends should flush.
+#[derive(Debug)]
+pub struct PipeWriter {
+    // First, so that what is in flight has ended before its bytes are freed.
+    operation: Operation,
+    /// What the write in flight writes, else empty.
+    bytes: Vec<u8>,
+    /// The code of the error that ended a write after its bytes were taken.
+    failed: Option<i32>,
+}
+
+impl PipeWriter {
+    /// Takes up to 64 KiB to write and returns how many bytes it took; they are
+    /// written in the background if the peer does not read just now. Taking
+    /// no bytes does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` while the write before is in flight: wait for
+    /// [`event`](Self::event) and call again. Else what the system reports:
+    /// none of the bytes were taken, though it may be the write before that
+    /// failed, and then every further call does so too.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// As [`try_write`](Self::try_write), from several places at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_flush()?;
+        let length = slices
+            .iter()
+            .fold(0_usize, |sum, slice| sum.saturating_add(slice.len()))
+            .min(WRITE_MAX);
+        if length == 0 {
+            return Ok(0);
+        }
+        let mut bytes = Vec::with_capacity(length);
+        for slice in slices {
+            let room = length.saturating_sub(bytes.len());
+            bytes.extend_from_slice(slice.get(..room).unwrap_or(slice));
+        }
+        self.bytes = bytes;
+        match self.start() {
+            Poll::Pending => Ok(length),
+            Poll::Ready(result) => {
+                self.bytes = Vec::new();
+                result
+            }
+        }
+    }
+
+    /// Whether all that was taken has been written: the peer has read it, or
+    /// the pipe's buffer has it, from where the peer can read it even if this
+    /// end is closed.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` while a write is in flight: wait for
+    /// [`event`](Self::event) and call again. Else what the system reported
+    /// when a write failed, on every further call too.
+    pub fn try_flush(&mut self) -> io::Result<()> {
+        if self.operation.in_flight() {
+            let result = match self.operation.poll() {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(result) => result,
+            };
+            let length = std::mem::take(&mut self.bytes).len();
+            match result {
+                Ok(written) if written == length => {}
+                // Only a pipe that somebody set to PIPE_NOWAIT does that.
+                Ok(_) => self.failed = Some(ERROR_NO_DATA.cast_signed()),
+                Err(error) => self.failed = error.raw_os_error(),
+            }
+        }
+        match self.failed {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => Ok(()),
+        }
+    }
+
+    /// For waiting, with `WaitForSingleObject` and its like: set unless a
+    /// write is in flight. It is a hint, and may now and then be set for
+    /// nothing.
+    #[must_use]
+    pub fn event(&self) -> BorrowedHandle<'_> {
+        self.operation.event()
+    }
+
+    /// Starts to write the bytes.
+    fn start(&mut self) -> Poll<io::Result<usize>> {
+        let (start, length) = (self.bytes.as_ptr(), self.bytes.len());
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let call = |pipe, overlapped| {
+            // SAFETY: the bytes are readable for their length, and the other
+            // two are those of the operation.
+            unsafe { WriteFile(pipe, start, length, ptr::null_mut(), overlapped) }
+        };
+        // SAFETY: the bytes are neither changed nor freed before the end of the
+        // operation was seen, or the operation dropped.
+        unsafe { self.operation.start("WriteFile", call) }
+    }
+}
+
+/// A server's instance of a pipe, for one client to come.
+///
+/// Dropped while it waits, it ends the wait.
+#[derive(Debug)]
+pub struct PipeInstance {
+    operation: Operation,
+}
+
+impl PipeInstance {
+    /// Takes an instance that [`listen`](crate::listen) or
+    /// [`Claim::next_instance`](crate::Claim::next_instance) made, or any that
+    /// was made with `FILE_FLAG_OVERLAPPED`.
+    ///
+    /// # Errors
+    ///
+    /// As [`pipe_halves`].
+    pub fn new(pipe: OwnedHandle) -> io::Result<PipeInstance> {
+        check(pipe.as_handle())?;
+        Ok(PipeInstance {
+            operation: Operation::new(Arc::new(pipe))?,
+        })
+    }
+
+    /// Whether a client has connected. It may have gone again: what it wrote
+    /// can still be read, as on a socket, and then comes the end.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` while there is none: wait for [`event`](Self::event) and
+    /// call again. Else what the system reports
+    /// ([`accept_error_kind`](crate::accept_error_kind) says what to do).
+    pub fn try_connect(&mut self) -> io::Result<()> {
+        loop {
+            let connected = if self.operation.in_flight() {
+                self.operation.poll()
+            } else {
+                self.start()
+            };
+            match connected {
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Ready(Ok(_)) => return Ok(()),
+                Poll::Ready(Err(error)) if is_aborted(&error) => {}
+                // Before the call: one that is still there, or has gone again.
+                Poll::Ready(Err(error))
+                    if is(&error, ERROR_PIPE_CONNECTED) || is(&error, ERROR_NO_DATA) =>
+                {
+                    return Ok(());
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn start(&mut self) -> Poll<io::Result<usize>> {
+        // SAFETY: the two are those of the operation.
+        let call = |pipe, overlapped| unsafe { ConnectNamedPipe(pipe, overlapped) };
+        // SAFETY: it uses no memory but the OVERLAPPED.
+        unsafe { self.operation.start("ConnectNamedPipe", call) }
+    }
+
+    /// For waiting, with `WaitForSingleObject` and its like: set unless it
+    /// waits for a client. It is a hint, and may now and then be set for
+    /// nothing.
+    #[must_use]
+    pub fn event(&self) -> BorrowedHandle<'_> {
+        self.operation.event()
+    }
+
+    /// The two directions, once [`try_connect`](Self::try_connect) has
+    /// succeeded; before that neither can be used.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports when it has no more events.
+    pub fn into_halves(self) -> io::Result<(PipeReader, PipeWriter)> {
+        halves(self.operation.pipe())
+    }
+}
+
+macro_rules! as_the_pipe {
+    ($($half:ty),*) => {$(
+        /// The pipe's own handle, as for asking who is at the other end; not
+        /// the event.
+        impl AsHandle for $half {
+            fn as_handle(&self) -> BorrowedHandle<'_> {
+                self.operation.pipe().as_handle()
+            }
+        }
+    )*};
+}
+
+as_the_pipe!(PipeReader, PipeWriter, PipeInstance);
+
+/// Whether the operation was cancelled. Unless it was done here, the thread
+/// that started it has ended, and Windows cancels what a thread leaves.
+fn is_aborted(error: &io::Error) -> bool {
+    is(error, ERROR_OPERATION_ABORTED)
+}
+
+/// Whether the handle is a pipe on which calls return at once.
+fn check(pipe: BorrowedHandle<'_>) -> io::Result<()> {
+    // SAFETY: the handle is borrowed for the call, and the null pointers ask
+    // for nothing.
+    let is_pipe = unsafe {
+        GetNamedPipeInfo(
+            pipe.as_raw_handle(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    if is_pipe == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the handle is not one of a pipe",
+        ));
+    }
+    let mut status = IO_STATUS_BLOCK::default();
+    let mut mode = FILE_MODE_INFORMATION { Mode: 0 };
+    // SAFETY: the handle is borrowed for the call, and the pointers are to live
+    // variables, the size of one of which is given.
+    let told = unsafe {
+        NtQueryInformationFile(
+            pipe.as_raw_handle(),
+            &raw mut status,
+            (&raw mut mode).cast(),
+            size_of_val(&mode).try_into().unwrap_or(0),
+            FileModeInformation,
+        )
+    };
+    // Where the system does not say, whoever made the handle is believed.
+    if told == 0 && mode.Mode & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT) != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the pipe was opened for blocking use; open it with FILE_FLAG_OVERLAPPED",
+        ));
+    }
+    Ok(())
+}
