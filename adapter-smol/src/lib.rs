@@ -1,12 +1,13 @@
 #![doc = include_str!("../README.md")]
-#![deny(unsafe_op_in_unsafe_fn)]
-#![cfg_attr(unix, forbid(unsafe_code))]
+#![forbid(unsafe_code)]
 
 mod executor;
 mod io;
 mod runtime;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(windows)]
 mod windows;
 

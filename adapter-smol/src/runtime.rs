@@ -17,6 +17,11 @@ use {
     async_io::Async,
     std::os::unix::net::{UnixListener, UnixStream},
 };
+#[cfg(windows)]
+use {
+    crate::windows::{self, Instance, PipeIn, PipeOut},
+    std::os::windows::io::OwnedHandle,
+};
 
 /// The reactor of `async-io`, under any executor.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,10 @@ impl Runtime for Smol {
     type Read = SocketHalf;
     #[cfg(unix)]
     type Write = SocketHalf;
+    #[cfg(windows)]
+    type Read = PipeIn;
+    #[cfg(windows)]
+    type Write = PipeOut;
     type Timer = SmolTimer;
 
     fn now() -> Time {
@@ -80,6 +89,29 @@ impl Runtime for Smol {
         let (stream, _) = listener.read_with(UnixListener::accept).await?;
         stream.set_nonblocking(true)?;
         Ok(stream)
+    }
+
+    #[cfg(windows)]
+    fn stream(stream: OwnedHandle) -> io::Result<(PipeIn, PipeOut)> {
+        windows::halves(sealpipe_endpoint::pipe_halves(stream)?)
+    }
+
+    #[cfg(windows)]
+    type Instance = Instance;
+
+    #[cfg(windows)]
+    fn instance(pipe: OwnedHandle) -> io::Result<Instance> {
+        Instance::new(pipe)
+    }
+
+    #[cfg(windows)]
+    async fn client_came(instance: &mut Instance) -> io::Result<()> {
+        instance.connected().await
+    }
+
+    #[cfg(windows)]
+    fn accepted(instance: Instance) -> io::Result<(PipeIn, PipeOut)> {
+        windows::halves(instance.into_halves()?)
     }
 }
 

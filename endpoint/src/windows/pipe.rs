@@ -9,6 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::{Buf, BufMut};
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_MODE_INFORMATION, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT,
     FileModeInformation, NtQueryInformationFile,
@@ -26,6 +27,8 @@ use crate::is_end_of_stream;
 
 /// The most that one write takes: what a pipe buffers unless told otherwise.
 const WRITE_MAX: usize = 64 * 1024;
+/// The most blocks that one write is put together from.
+const BLOCKS: usize = 64;
 
 /// The two directions of a connected pipe, each of which can be used from a
 /// thread of its own.
@@ -93,6 +96,21 @@ impl PipeReader {
             Err(error) if is_end_of_stream(&error) => Ok(0),
             result => result,
         }
+    }
+
+    /// As [`try_read`](Self::try_read), to the end of what `room` holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_buf(&mut self, room: &mut impl BufMut) -> io::Result<usize> {
+        // SAFETY: below nothing but bytes that were read is put there: none that
+        // was initialised becomes uninitialised.
+        let spare = unsafe { room.chunk_mut().as_uninit_slice_mut() };
+        let length = self.try_read_uninit(spare)?;
+        // SAFETY: so many bytes have just been read to the front of that room.
+        unsafe { room.advance_mut(length) };
+        Ok(length)
     }
 
     /// For waiting, with `WaitForSingleObject` and its like: set unless the
@@ -225,6 +243,19 @@ impl PipeWriter {
                 result
             }
         }
+    }
+
+    /// As [`try_write`](Self::try_write), and advances `output` by what it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_buf(&mut self, output: &mut impl Buf) -> io::Result<usize> {
+        let mut blocks = [IoSlice::new(&[]); BLOCKS];
+        let count = output.chunks_vectored(&mut blocks);
+        let length = self.try_write_vectored(blocks.get(..count).unwrap_or_default())?;
+        output.advance(length);
+        Ok(length)
     }
 
     /// Whether all that was taken has been written: the peer has read it, or

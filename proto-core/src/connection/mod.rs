@@ -70,7 +70,9 @@ enum Phase {
 ///    [`poll_timeout`](Self::poll_timeout) says when to come back at the latest.
 ///
 /// When [`is_drained`](Self::is_drained) and the output buffer is empty, close
-/// the stream. The crate's [first page](crate) is such a loop, whole.
+/// the stream; at the latest some time after the [`end`](Self::end), such as the
+/// close timeout, or a peer that does not read could keep it. The crate's [first
+/// page](crate) is such a loop, whole.
 ///
 /// # Ends
 ///

@@ -1,0 +1,128 @@
+//! A named pipe as two directions of a stream: endpoint's overlapped halves, and
+//! a `Waitable` on the event of each.
+
+use async_io::os::windows::Waitable;
+use sealpipe_core::SendBuf;
+use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
+use sealpipe_endpoint::{PipeInstance, PipeReader, PipeWriter};
+use std::{
+    future::poll_fn,
+    io,
+    os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
+    task::{Context, Poll, ready},
+};
+
+/// An event that async-io waits for.
+#[derive(Debug)]
+struct Event(Waitable<OwnedHandle>);
+
+impl Event {
+    fn new(event: BorrowedHandle<'_>) -> io::Result<Event> {
+        Ok(Event(Waitable::new(event.try_clone_to_owned()?)?))
+    }
+
+    /// Calls `attempt` until it does not say that it would block. The event is only
+    /// a hint.
+    fn poll<T>(
+        &self,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.0.poll_ready(context))?;
+        }
+    }
+}
+
+/// The direction that bytes come in by.
+#[derive(Debug)]
+pub struct PipeIn {
+    // First: it stops waiting before the operation ends.
+    event: Event,
+    pipe: PipeReader,
+}
+
+/// The direction that bytes go out by.
+#[derive(Debug)]
+pub struct PipeOut {
+    event: Event,
+    pipe: PipeWriter,
+}
+
+pub(crate) fn halves((reader, writer): (PipeReader, PipeWriter)) -> io::Result<(PipeIn, PipeOut)> {
+    let read = PipeIn {
+        event: Event::new(reader.event())?,
+        pipe: reader,
+    };
+    let write = PipeOut {
+        event: Event::new(writer.event())?,
+        pipe: writer,
+    };
+    Ok((read, write))
+}
+
+impl AsHandle for PipeIn {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.pipe.as_handle()
+    }
+}
+
+impl ReadHalf for PipeIn {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        spare: &mut Spare<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let PipeIn { event, pipe } = self;
+        event.poll(context, || pipe.try_read_buf(spare))
+    }
+}
+
+impl WriteHalf for PipeOut {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut SendBuf,
+    ) -> Poll<io::Result<usize>> {
+        let PipeOut { event, pipe } = self;
+        event.poll(context, || pipe.try_write_buf(output))
+    }
+
+    /// The pipe is to be kept until what it took has been written.
+    fn is_buffered(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let PipeOut { event, pipe } = self;
+        event.poll(context, || pipe.try_flush())
+    }
+}
+
+/// An instance of a pipe that waits for its client.
+#[derive(Debug)]
+pub struct Instance {
+    event: Event,
+    pipe: PipeInstance,
+}
+
+impl Instance {
+    pub(crate) fn new(pipe: OwnedHandle) -> io::Result<Instance> {
+        let pipe = PipeInstance::new(pipe)?;
+        let event = Event::new(pipe.event())?;
+        Ok(Instance { event, pipe })
+    }
+
+    pub(crate) async fn connected(&mut self) -> io::Result<()> {
+        let Instance { event, pipe } = self;
+        poll_fn(|context| event.poll(context, || pipe.try_connect())).await
+    }
+
+    pub(crate) fn into_halves(self) -> io::Result<(PipeReader, PipeWriter)> {
+        self.pipe.into_halves()
+    }
+}
