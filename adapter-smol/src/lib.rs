@@ -6,12 +6,12 @@ mod io;
 mod runtime;
 #[cfg(unix)]
 mod unix;
-#[cfg(windows)]
-mod windows;
+mod waiting;
 #[cfg(windows)]
 mod windows;
 
 pub use runtime::Smol;
+pub use waiting::{block_on, block_on_until};
 
 /// A connection to one peer; see [`sealpipe_driver::Connection`].
 pub type Connection = sealpipe_driver::Connection<Smol>;

@@ -1,15 +1,13 @@
 //! A Unix socket as two directions of a stream.
 
+use crate::waiting::{self, Source};
 use async_io::Async;
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
 use sealpipe_endpoint::{receive, transmit};
 use std::{
     io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    os::unix::net::UnixStream,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -24,9 +22,32 @@ pub(crate) fn halves(stream: UnixStream) -> io::Result<(SocketHalf, SocketHalf)>
     Ok((SocketHalf(stream.clone()), SocketHalf(stream)))
 }
 
-impl AsFd for SocketHalf {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+impl SocketHalf {
+    /// Calls `attempt` until it does not say that it would block.
+    fn poll<T>(
+        &self,
+        context: &mut Context<'_>,
+        writes: bool,
+        mut attempt: impl FnMut(&UnixStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            match attempt(self.0.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            let source = || Source {
+                socket: self.0.clone(),
+                writes,
+            };
+            if waiting::register(context.waker(), source) {
+                return Poll::Pending;
+            }
+            if writes {
+                ready!(self.0.poll_writable(context))?;
+            } else {
+                ready!(self.0.poll_readable(context))?;
+            }
+        }
     }
 }
 
@@ -36,13 +57,7 @@ impl ReadHalf for SocketHalf {
         context: &mut Context<'_>,
         spare: &mut Spare<'_>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            match receive(self.0.get_ref(), spare) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.0.poll_readable(context))?;
-        }
+        self.poll(context, false, |socket| receive(socket, spare))
     }
 }
 
@@ -52,12 +67,6 @@ impl WriteHalf for SocketHalf {
         context: &mut Context<'_>,
         output: &mut SendBuf,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            match transmit(self.0.get_ref(), output) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-            ready!(self.0.poll_writable(context))?;
-        }
+        self.poll(context, true, |socket| transmit(socket, output))
     }
 }

@@ -1,6 +1,7 @@
 //! A named pipe as two directions of a stream: endpoint's overlapped halves, and
 //! a `Waitable` on the event of each.
 
+use crate::waiting::{self, Source};
 use async_io::os::windows::Waitable;
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
@@ -9,16 +10,18 @@ use std::{
     future::poll_fn,
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 /// An event that async-io waits for.
 #[derive(Debug)]
-struct Event(Waitable<OwnedHandle>);
+struct Event(Arc<Waitable<OwnedHandle>>);
 
 impl Event {
     fn new(event: BorrowedHandle<'_>) -> io::Result<Event> {
-        Ok(Event(Waitable::new(event.try_clone_to_owned()?)?))
+        let event = Waitable::new(event.try_clone_to_owned()?)?;
+        Ok(Event(Arc::new(event)))
     }
 
     /// Calls `attempt` until it does not say that it would block. The event is only
@@ -32,6 +35,9 @@ impl Event {
             match attempt() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
+            }
+            if waiting::register(context.waker(), || Source(self.0.clone())) {
+                return Poll::Pending;
             }
             ready!(self.0.poll_ready(context))?;
         }

@@ -103,8 +103,8 @@ pub use options::{Connected, ListenOptions};
 pub use unix::{Claim, Environment, Listener, Stream, peer_of, prepare, receive, transmit};
 #[cfg(windows)]
 pub use windows::{
-    Claim, Listener, PipeInstance, PipeReader, PipeWriter, Stream, client_of, pipe_halves,
-    server_of,
+    Claim, Event, Listener, PipeInstance, PipeReader, PipeWriter, Stream, WAIT_MOST, client_of,
+    pipe_halves, server_of, wait_any,
 };
 
 /// Claims the endpoint and listens on it, with the default [`ListenOptions`].

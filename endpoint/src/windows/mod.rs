@@ -10,6 +10,7 @@ mod peer;
 mod pipe;
 mod places;
 mod token;
+mod wait;
 
 pub(crate) use connect::connect;
 pub(crate) use listen::listen;
@@ -18,6 +19,7 @@ pub use peer::{client_of, server_of};
 pub use pipe::{PipeInstance, PipeReader, PipeWriter, pipe_halves};
 pub(crate) use places::addresses;
 pub(crate) use token::current_user;
+pub use wait::{Event, WAIT_MOST, wait_any};
 
 /// The connected handle on this system: a pipe opened for overlapped I/O.
 pub type Stream = std::os::windows::io::OwnedHandle;

@@ -1,0 +1,191 @@
+//! `block_on`: a thread that waits for its own sockets and pipes itself, rather
+//! than be told of them by another thread.
+// They are made so; on Windows clippy does not see it through the macro.
+#![cfg_attr(windows, allow(clippy::missing_const_for_thread_local))]
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+pub(crate) use system::Source;
+
+/// What a thread in [`block_on`] waits for.
+struct Registration {
+    source: Source,
+    waker: Waker,
+}
+
+thread_local! {
+    /// `None` outside of [`block_on`].
+    static REGISTERED: RefCell<Option<Vec<Registration>>> = const { RefCell::new(None) };
+    static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
+}
+
+/// Has `waker` woken when `source` is ready, if this thread is in [`block_on`] and
+/// can wait for so many; else the caller turns to async-io.
+pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
+    REGISTERED.with_borrow_mut(|registered| {
+        let Some(registered) = registered else {
+            return false;
+        };
+        let source = source();
+        let same = registered.iter_mut().find(|other| other.source == source);
+        if let Some(same) = same {
+            same.waker.clone_from(waker);
+            return true;
+        }
+        let room = registered.len() < system::MOST;
+        if room {
+            let waker = waker.clone();
+            registered.push(Registration { source, waker });
+        }
+        room
+    })
+}
+
+/// Wakes a thread that sleeps in [`block_on`].
+struct Parker {
+    notified: AtomicBool,
+    sleeps: AtomicBool,
+    alarm: system::Alarm,
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let first = !self.notified.swap(true, Ordering::SeqCst);
+        if first && self.sleeps.load(Ordering::SeqCst) {
+            self.alarm.ring();
+        }
+    }
+}
+
+impl Parker {
+    /// Sleeps until it is woken, something that is registered is ready, or
+    /// `deadline`.
+    fn park(&self, deadline: Option<Instant>) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        if !self.notified.load(Ordering::SeqCst) {
+            for waker in self.wait(deadline) {
+                waker.wake();
+            }
+        }
+        self.sleeps.store(false, Ordering::SeqCst);
+    }
+
+    /// The wakers of what has become ready.
+    fn wait(&self, deadline: Option<Instant>) -> Vec<Waker> {
+        REGISTERED.with_borrow_mut(|registered| {
+            let Some(registered) = registered else {
+                return Vec::new();
+            };
+            let sources = registered.iter().map(|one| &one.source);
+            let ready = system::wait(&self.alarm, sources, deadline);
+            let mut woken = Vec::with_capacity(ready.len());
+            // From the back, so that the places before stay what they are.
+            for index in ready.into_iter().rev() {
+                if index < registered.len() {
+                    woken.push(registered.swap_remove(index).waker);
+                }
+            }
+            woken
+        })
+    }
+}
+
+/// Ends the thread's waiting, in order also when a poll panics.
+struct Waiting {
+    outer: Option<Vec<Registration>>,
+    parker: Arc<Parker>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let left = REGISTERED.replace(self.outer.take());
+        // Nobody waits for these any more: others must hear of it.
+        for one in left.into_iter().flatten() {
+            one.waker.wake();
+        }
+        // What woke the outer one may have been taken for the inner one's.
+        self.parker.notified.store(true, Ordering::SeqCst);
+        PARKER.set(Some(self.parker.clone()));
+    }
+}
+
+/// Runs a future on this thread until it is done. As any executor's `block_on`, but
+/// the thread itself waits for the sockets and pipes of the connections that the
+/// future drives: no other thread has to wake it.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match block_on_until(future, None) {
+        Some(value) => value,
+        None => unreachable!("without a deadline it ends with the future"),
+    }
+}
+
+/// As [`block_on`], but gives up at `deadline`: `None`, and the future is dropped.
+pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Instant>) -> Option<T> {
+    let Some(parker) = parker() else {
+        // Without descriptors to wake by: async-io has had its own for long.
+        return async_io::block_on(async {
+            let timer = deadline.map_or_else(async_io::Timer::never, async_io::Timer::at);
+            match futures_util::future::select(pin!(future), timer).await {
+                futures_util::future::Either::Left((value, _)) => Some(value),
+                futures_util::future::Either::Right(_) => None,
+            }
+        });
+    };
+    let waker = Waker::from(parker.clone());
+    let mut context = Context::from_waker(&waker);
+    let waiting = Waiting {
+        outer: REGISTERED.replace(Some(Vec::new())),
+        parker,
+    };
+    // Dropped before `waiting`: a future that leaves may still register.
+    let mut future = pin!(future);
+    loop {
+        waiting.parker.notified.store(false, Ordering::SeqCst);
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return Some(value);
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return None;
+        }
+        waiting.parker.park(deadline);
+    }
+}
+
+/// This thread's, which a `block_on` within another shares.
+fn parker() -> Option<Arc<Parker>> {
+    let parker = match PARKER.take() {
+        Some(parker) => parker,
+        None => Arc::new(Parker {
+            notified: AtomicBool::new(false),
+            sleeps: AtomicBool::new(false),
+            alarm: system::Alarm::new()
+                .inspect_err(|error| tracing::warn!(%error, "this thread waits by way of another"))
+                .ok()?,
+        }),
+    };
+    PARKER.set(Some(parker.clone()));
+    Some(parker)
+}

@@ -1,0 +1,90 @@
+//! Waiting with poll(2).
+
+use async_io::Async;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How many sources one thread waits for.
+pub(super) const MOST: usize = 1024;
+
+/// A direction of a socket.
+pub(crate) struct Source {
+    pub(crate) socket: Arc<Async<UnixStream>>,
+    pub(crate) writes: bool,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Source) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket) && self.writes == other.writes
+    }
+}
+
+/// Rouses a thread from poll(2).
+pub(super) struct Alarm {
+    bell: UnixStream,
+    ear: UnixStream,
+}
+
+impl Alarm {
+    pub(super) fn new() -> io::Result<Alarm> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok(Alarm { bell, ear })
+    }
+
+    pub(super) fn ring(&self) {
+        // An error means that it rings already.
+        let _ = (&self.bell).write(&[1]);
+    }
+
+    fn hush(&self) {
+        while (&self.ear).read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// Which of the sources are ready; none if the alarm rang, or at the deadline.
+pub(super) fn wait<'a>(
+    alarm: &Alarm,
+    sources: impl Iterator<Item = &'a Source>,
+    deadline: Option<Instant>,
+) -> Vec<usize> {
+    let sources = sources.map(|source| {
+        let flags = if source.writes {
+            PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        PollFd::new(source.socket.get_ref(), flags)
+    });
+    let mut polled: Vec<PollFd<'_>> = sources
+        .chain([PollFd::new(&alarm.ear, PollFlags::IN)])
+        .collect();
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    match poll(&mut polled, left.and_then(timespec).as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => {
+            // Rather look at everything than never again.
+            tracing::error!(error = %io::Error::from(errno), "poll(2) failed");
+            return (0..polled.len().saturating_sub(1)).collect();
+        }
+    }
+    if polled.pop().is_some_and(|ear| !ear.revents().is_empty()) {
+        alarm.hush();
+    }
+    let ready = |(index, fd): (usize, &PollFd<'_>)| (!fd.revents().is_empty()).then_some(index);
+    polled.iter().enumerate().filter_map(ready).collect()
+}
+
+/// `None`, for as long as it takes, if it is longer than the system can count.
+fn timespec(time: Duration) -> Option<Timespec> {
+    Timespec::try_from(time).ok()
+}
