@@ -274,6 +274,28 @@ impl Error {
     }
 }
 
+/// For code that speaks of `io::Error`: one of the kind that std's sockets
+/// would report, with this error and its words inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::Io { source, .. } => source.kind(),
+            error => match error.kind() {
+                ErrorKind::Invalid => io::ErrorKind::InvalidInput,
+                ErrorKind::NotFound => io::ErrorKind::NotFound,
+                ErrorKind::Refused => io::ErrorKind::ConnectionRefused,
+                ErrorKind::Busy | ErrorKind::IdentityNotYet => io::ErrorKind::WouldBlock,
+                ErrorKind::AddressInUse => io::ErrorKind::AddrInUse,
+                ErrorKind::PermissionDenied | ErrorKind::WrongUser | ErrorKind::Untrusted => {
+                    io::ErrorKind::PermissionDenied
+                }
+                ErrorKind::Io => io::ErrorKind::Other,
+            },
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.process, &self.user) {
@@ -305,5 +327,21 @@ impl fmt::Display for List<'_> {
             write!(f, "{before}{address}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_an_error_of_io_it_keeps_its_kind_and_words() {
+        let denied = Error::io("opening", "there", io::ErrorKind::PermissionDenied);
+        let words = denied.to_string();
+        let error = io::Error::from(denied);
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(error.to_string(), words);
+        let nothing = Error::NotFound { tried: Vec::new() };
+        assert_eq!(io::Error::from(nothing).kind(), io::ErrorKind::NotFound);
     }
 }

@@ -16,16 +16,20 @@ pub struct ListenOptions {
     pub(crate) backlog: u16,
     #[cfg_attr(unix, allow(dead_code))]
     pub(crate) pipe_buffer: u32,
+    #[cfg_attr(unix, allow(dead_code))]
+    pub(crate) remote_clients: bool,
 }
 
 impl ListenOptions {
-    /// The same user only, 1024 clients in the backlog, pipe buffers of 64 KiB.
+    /// The same user only, of this machine, 1024 clients in the backlog, pipe
+    /// buffers of 64 KiB.
     #[must_use]
     pub fn new() -> ListenOptions {
         ListenOptions {
             access: Access::SameUser,
             backlog: 1024,
             pipe_buffer: 64 * 1024,
+            remote_clients: false,
         }
     }
 
@@ -54,6 +58,23 @@ impl ListenOptions {
     pub fn pipe_buffer(mut self, bytes: u32) -> ListenOptions {
         self.pipe_buffer = bytes;
         self
+    }
+
+    /// Whether programs on other machines may connect too, where Windows shares
+    /// its pipes with the network; [`access`](Self::access) still says whose.
+    /// What goes over the network so is not sealed by the system. Windows
+    /// only: a Unix socket has no remote clients.
+    #[must_use]
+    pub fn remote_clients(mut self, allowed: bool) -> ListenOptions {
+        self.remote_clients = allowed;
+        self
+    }
+
+    /// Who may connect, as set by [`access`](Self::access), for the check of
+    /// each client.
+    #[must_use]
+    pub fn allowed(&self) -> &Access {
+        &self.access
     }
 
     /// Claims the endpoint's first address and listens there.

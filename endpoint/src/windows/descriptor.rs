@@ -10,7 +10,7 @@ use windows_sys::Win32::Security::Authorization::{
 use windows_sys::Win32::Security::PSECURITY_DESCRIPTOR;
 
 use super::memory::{Local, wide};
-use crate::{Access, Error, User};
+use crate::{Access, Error, ListenOptions, User};
 
 /// What a client needs and no more: to read, to write, and to read the owner.
 /// The usual generic write would include the right to make instances of the
@@ -25,8 +25,8 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    pub(super) fn of(access: &Access) -> Result<Descriptor, Error> {
-        let text = text(access, &User::current()?)?;
+    pub(super) fn of(options: &ListenOptions) -> Result<Descriptor, Error> {
+        let text = text(options, &User::current()?)?;
         Descriptor::parse(&text)
             .map_err(|source| Error::io("making the security descriptor", text, source))
     }
@@ -66,12 +66,17 @@ impl Descriptor {
 /// The descriptor as text (SDDL). The owner is named, for else it would be the
 /// administrators' group where the program runs elevated, and the client would
 /// not know whose it is. The list is protected, so that nothing is inherited,
-/// and refuses the network before all else.
-fn text(access: &Access, owner: &User) -> Result<String, Error> {
+/// and refuses the network before all else, unless that is allowed.
+fn text(options: &ListenOptions, owner: &User) -> Result<String, Error> {
     let owner = sid(owner)?;
-    let mut text = format!("O:{owner}D:P(D;;GA;;;NU)(A;;GA;;;{owner})(A;;GA;;;SY)");
+    let network = if options.remote_clients {
+        ""
+    } else {
+        "(D;;GA;;;NU)"
+    };
+    let mut text = format!("O:{owner}D:P{network}(A;;GA;;;{owner})(A;;GA;;;SY)");
     let mut allow = |who: &str| text.push_str(&format!("(A;;0x{CLIENT_RIGHTS:x};;;{who})"));
-    match access {
+    match &options.access {
         Access::SameUser => {}
         Access::Users(users) => {
             for user in users {
@@ -110,18 +115,28 @@ mod tests {
         User::Sid(text.to_owned())
     }
 
+    fn allowing(access: Access) -> ListenOptions {
+        ListenOptions::new().access(access)
+    }
+
     #[test]
     fn the_text_follows_the_access() {
         let owner = account("S-1-5-21-1");
-        let same = text(&Access::SameUser, &owner).unwrap();
+        let same = text(&ListenOptions::new(), &owner).unwrap();
         assert_eq!(
             same,
             "O:S-1-5-21-1D:P(D;;GA;;;NU)(A;;GA;;;S-1-5-21-1)(A;;GA;;;SY)"
         );
-        let wider = text(&Access::Users(vec![account("S-1-5-21-2")]), &owner).unwrap();
+        let wider = text(
+            &allowing(Access::Users(vec![account("S-1-5-21-2")])),
+            &owner,
+        )
+        .unwrap();
         assert_eq!(wider, format!("{same}(A;;0x12019b;;;S-1-5-21-2)"));
-        let anyone = text(&Access::Anyone, &owner).unwrap();
+        let anyone = text(&allowing(Access::Anyone), &owner).unwrap();
         assert_eq!(anyone, format!("{same}(A;;0x12019b;;;AU)"));
+        let remote = text(&ListenOptions::new().remote_clients(true), &owner).unwrap();
+        assert_eq!(remote, same.replace("(D;;GA;;;NU)", ""));
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
             account(""),
             User::Uid(0),
         ] {
-            let error = Descriptor::of(&Access::Users(vec![user])).unwrap_err();
+            let error = Descriptor::of(&allowing(Access::Users(vec![user]))).unwrap_err();
             assert!(matches!(error, Error::InvalidUser { .. }), "{error}");
         }
     }

@@ -55,6 +55,7 @@ pub struct Claim {
     address: Address,
     descriptor: Descriptor,
     buffer: u32,
+    remote_clients: bool,
 }
 
 impl Claim {
@@ -65,8 +66,8 @@ impl Claim {
     }
 
     /// Makes another instance, to which the next client can connect at once:
-    /// overlapped, in byte mode, not inherited, closed to other machines, with
-    /// the permissions of the first.
+    /// overlapped, in byte mode, not inherited, with the permissions of the
+    /// first.
     ///
     /// # Errors
     ///
@@ -99,13 +100,17 @@ impl Claim {
         if first {
             open |= FILE_FLAG_FIRST_PIPE_INSTANCE;
         }
+        let mut mode = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT;
+        if !self.remote_clients {
+            mode |= PIPE_REJECT_REMOTE_CLIENTS;
+        }
         // SAFETY: the name ends with a NUL; the attributes and the descriptor
         // they point to live until after the call, which only reads them.
         let handle = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
                 open,
-                PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+                mode,
                 PIPE_UNLIMITED_INSTANCES,
                 self.buffer,
                 self.buffer,
@@ -129,8 +134,9 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &ListenOptions) -> Result<Lis
     };
     let claim = Claim {
         address,
-        descriptor: Descriptor::of(&options.access)?,
+        descriptor: Descriptor::of(options)?,
         buffer: options.pipe_buffer,
+        remote_clients: options.remote_clients,
     };
     let first = claim.make(true).map_err(|source| {
         // What the system says when the flag for the first instance finds an
