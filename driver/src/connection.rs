@@ -260,6 +260,18 @@ impl<R: Runtime> Connection<R> {
         crate::sending::send(&self.owner, message.into()).await
     }
 
+    /// Queues a message, once there is room for it, and flushes what the system
+    /// takes: [`send`](Self::send) without waiting for the outcome, which the
+    /// [`Delivery`] is a future of. Dropped while it waits for room, this takes its
+    /// message with it.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if there is no room within
+    /// `send_timeout`, it is too large, or the connection has ended.
+    pub async fn queue(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
+        crate::sending::queue(&self.owner, message.into()).await
+    }
+
     /// Queues a message without waiting, and flushes what the system takes.
     ///
     /// # Errors

@@ -35,6 +35,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A blocking call was ended by another thread.
+    #[error("{doing} was ended by another thread of this program")]
+    Interrupted {
+        /// What was ended.
+        doing: &'static str,
+    },
     /// The listener was closed.
     #[error("the listener has been closed")]
     ListenerClosed,
@@ -80,7 +86,9 @@ pub enum SendError {
 fn because(end: Option<&ConnectionError>) -> String {
     match end {
         Some(end) => format!(": {end}"),
-        None => String::from(": its deadline passed; raise it, or look whether the peer hangs"),
+        None => String::from(
+            ": its deadline passed (raise it, or look whether the peer hangs), or the call was ended",
+        ),
     }
 }
 

@@ -69,6 +69,14 @@ impl<R: Runtime> Sender<R> {
         crate::sending::send(&self.owner, message.into()).await
     }
 
+    /// As [`Connection::queue`].
+    ///
+    /// # Errors
+    /// As [`Connection::queue`].
+    pub async fn queue(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
+        crate::sending::queue(&self.owner, message.into()).await
+    }
+
     /// As [`Connection::try_send`].
     ///
     /// # Errors

@@ -22,47 +22,8 @@ pub(crate) async fn send<R: Runtime>(
     owner: &Owner<R>,
     message: Message,
 ) -> Result<Outcome, SendError> {
-    let mut message = message;
     let mut waiting = Waiting::new(&owner.shared);
-    let now = R::now();
-    let id = match owner.shared.session(|session| session.send(now, message)) {
-        Ok(id) => id,
-        Err(error) if error.reason == SendErrorReason::Full => {
-            message = error.message;
-            let size = message.size();
-            let limit = owner.config.send_timeout();
-            let room = poll_fn(|context| {
-                waiting.poll(context, Interest::Room, true, |session| {
-                    match session.reserve(size) {
-                        Err(SendErrorReason::Full) => None,
-                        result => Some(result),
-                    }
-                })
-            });
-            match timeout::<R, _>(limit, room).await {
-                Ok(Ok(())) => {
-                    let now = R::now();
-                    owner
-                        .shared
-                        .session(|session| session.send_reserved(now, message, size))
-                        .map_err(SendError::not_taken)?
-                }
-                Ok(Err(reason)) => {
-                    return Err(SendError::NotTaken {
-                        message: Box::new(message),
-                        reason,
-                    });
-                }
-                Err(_) => {
-                    return Err(SendError::NotTaken {
-                        message: Box::new(message),
-                        reason: SendErrorReason::Full,
-                    });
-                }
-            }
-        }
-        Err(error) => return Err(SendError::not_taken(error)),
-    };
+    let id = take_in(owner, &mut waiting, message).await?;
     // Dropped from here on, the message goes on; only its outcome is forgotten.
     let forget = Forget {
         shared: &owner.shared,
@@ -77,6 +38,52 @@ pub(crate) async fn send<R: Runtime>(
     // Told: there is nothing left to forget.
     std::mem::forget(forget);
     SendError::check(outcome, end.as_ref())
+}
+
+pub(crate) async fn queue<R: Runtime>(
+    owner: &Owner<R>,
+    message: Message,
+) -> Result<Delivery<R>, SendError> {
+    let mut waiting = Waiting::new(&owner.shared);
+    let id = take_in(owner, &mut waiting, message).await?;
+    Ok(Delivery::queued(&owner.shared, id))
+}
+
+/// Queues a message, if need be when there is room for it.
+async fn take_in<R: Runtime>(
+    owner: &Owner<R>,
+    waiting: &mut Waiting<'_, R>,
+    message: Message,
+) -> Result<MessageId, SendError> {
+    let now = R::now();
+    let message = match owner.shared.session(|session| session.send(now, message)) {
+        Ok(id) => return Ok(id),
+        Err(error) if error.reason == SendErrorReason::Full => error.message,
+        Err(error) => return Err(SendError::not_taken(error)),
+    };
+    let size = message.size();
+    let room = poll_fn(|context| {
+        waiting.poll(context, Interest::Room, true, |session| {
+            match session.reserve(size) {
+                Err(SendErrorReason::Full) => None,
+                result => Some(result),
+            }
+        })
+    });
+    let reserved = timeout::<R, _>(owner.config.send_timeout(), room).await;
+    match reserved.unwrap_or(Err(SendErrorReason::Full)) {
+        Ok(()) => {
+            let now = R::now();
+            owner
+                .shared
+                .session(|session| session.send_reserved(now, message, size))
+                .map_err(SendError::not_taken)
+        }
+        Err(reason) => Err(SendError::NotTaken {
+            message: Box::new(message),
+            reason,
+        }),
+    }
 }
 
 /// The outcome, and why the connection has ended if it has.

@@ -1,0 +1,330 @@
+//! One connection, and how to get one.
+
+use crate::{
+    Delivery, Error, Incoming, Interrupter, Permit, Receiver, SendError, Sender,
+    calls::{Calls, Limit},
+};
+#[cfg(unix)]
+use sealpipe_core::Role;
+use sealpipe_core::{Close, Config, ConnectionError, Message, Outcome, Stats};
+#[cfg(unix)]
+use sealpipe_endpoint::Access;
+use sealpipe_endpoint::{Endpoint, Peer};
+use sealpipe_smol::{Smol, block_on};
+use std::{sync::Arc, time::Duration};
+
+/// How to connect; as [`sealpipe_driver::ConnectOptions`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ConnectOptions(sealpipe_driver::ConnectOptions<Smol>);
+
+impl ConnectOptions {
+    /// The defaults: the server must run, and be the same user's; a busy one is
+    /// tried again for up to 30 s.
+    pub fn new(config: impl Into<Arc<Config>>) -> ConnectOptions {
+        ConnectOptions(sealpipe_driver::ConnectOptions::new(config))
+    }
+
+    /// Whose server is acceptable. The same user's unless set.
+    pub fn server(self, access: sealpipe_endpoint::Access) -> Self {
+        ConnectOptions(self.0.server(access))
+    }
+
+    /// How long connecting may take in all, with every attempt and the handshake.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        ConnectOptions(self.0.timeout(timeout))
+    }
+
+    /// How many attempts to make at most. As many as the time allows unless set;
+    /// 0 is taken as 1.
+    pub fn attempts(self, attempts: u32) -> Self {
+        ConnectOptions(self.0.attempts(attempts))
+    }
+
+    /// Whether to wait for a server that is not there yet.
+    pub fn wait_for_server(self, wait: bool) -> Self {
+        ConnectOptions(self.0.wait_for_server(wait))
+    }
+
+    /// Connects: tries, then tries again with jittered back-off where that can
+    /// help.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if there is nothing to connect to, or it is another
+    /// user's; [`Error::Connection`] if the handshake fails; [`Error::Timeout`]
+    /// with what the last attempt met.
+    pub fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
+        block_on(self.0.connect(endpoint)).map(Connection::new)
+    }
+}
+
+/// A connection to one peer. Every method takes `&self`, and any number of threads
+/// may call them at once; [`try_clone`](Self::try_clone) gives another handle with
+/// time limits of its own, [`split`](Self::split) one for each direction.
+///
+/// When the last handle is dropped, what is queued still goes out in the
+/// background, then the peer is told that this side goes away; all of that for at
+/// most [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and only
+/// while the program runs. [`finish`](Self::finish) to be sure.
+#[derive(Debug)]
+pub struct Connection {
+    inner: Arc<sealpipe_driver::Connection<Smol>>,
+    calls: Arc<Calls>,
+}
+
+impl Connection {
+    pub(crate) fn new(connection: sealpipe_driver::Connection<Smol>) -> Connection {
+        Connection {
+            inner: Arc::new(connection),
+            calls: Arc::default(),
+        }
+    }
+
+    /// Connects to the server at `endpoint`, which must run and be the same
+    /// user's. [`ConnectOptions`] can wait for it, or allow other users.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no server, it is another user's, or the handshake
+    /// fails: another key, plain against sealed, another version.
+    pub fn connect(
+        endpoint: &Endpoint,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        ConnectOptions::new(config).connect(endpoint)
+    }
+
+    /// A connection over a Unix socket that was opened elsewhere, whose other end
+    /// must satisfy `access`.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if the peer is another user's; [`Error::Connection`] if
+    /// the handshake fails; [`Error::Io`] if the system does not take the socket.
+    #[cfg(unix)]
+    pub fn from_std(
+        stream: std::os::unix::net::UnixStream,
+        role: Role,
+        access: &Access,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        let connection = sealpipe_driver::Connection::from_std(stream, role, access, config);
+        block_on(connection).map(Connection::new)
+    }
+
+    /// Two ends of one connection in memory, for tests.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if `config` does not get along with itself, which
+    /// does not happen.
+    pub fn pair(config: impl Into<Arc<Config>>) -> Result<(Connection, Connection), Error> {
+        let (a, b) = block_on(sealpipe_driver::Connection::pair(config))?;
+        Ok((Connection::new(a), Connection::new(b)))
+    }
+
+    /// Another handle of the same connection, with time limits and an
+    /// [`Interrupter`] of its own.
+    #[must_use]
+    pub fn try_clone(&self) -> Connection {
+        let calls = Calls::default();
+        calls.set_read_timeout(self.calls.read_timeout());
+        calls.set_write_timeout(self.calls.write_timeout());
+        Connection {
+            inner: self.inner.clone(),
+            calls: Arc::new(calls),
+        }
+    }
+
+    /// Owned halves, for two threads. The connection ends when both are dropped.
+    pub fn split(self) -> (Sender, Receiver) {
+        (Sender(self.try_clone()), Receiver(self))
+    }
+
+    // --- Blocking --------------------------------------------------------------------
+
+    /// How long [`recv`](Self::recv) waits; `None`, for as long as it takes, unless
+    /// set.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.calls.set_read_timeout(timeout);
+    }
+
+    /// How long the other calls wait; `None`, for as long as the configuration says
+    /// (30 s unless set there), unless set.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.calls.set_write_timeout(timeout);
+    }
+
+    /// How long [`recv`](Self::recv) waits.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.calls.read_timeout()
+    }
+
+    /// How long the other calls wait.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.calls.write_timeout()
+    }
+
+    /// Ends this handle's calls from another thread.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.calls.clone())
+    }
+
+    // --- Sending ---------------------------------------------------------------------
+
+    /// Sends a message and waits for what it asks for: level *none*, that the
+    /// system has it; *received*, that it is in the peer's queue; *processed*,
+    /// the verdict of the peer's program. While the queue is full, waits for room.
+    ///
+    /// Ends after the write timeout,
+    /// [`send_timeout`](sealpipe_core::ConfigBuilder::send_timeout) (30 s unless
+    /// set), or the message's own deadline.
+    ///
+    /// # Errors
+    /// [`SendError`], which says what became of the message.
+    pub fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
+        self.queue(message)?.wait()
+    }
+
+    /// Queues a message, once there is room for it, and does not wait for its
+    /// outcome.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if there is no room within
+    /// `send_timeout`, it is too large, or the connection has ended;
+    /// [`SendError::NotSent`] after the write timeout, or if the call was ended.
+    pub fn queue(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        let limit = self.calls.writing();
+        match self.calls.run(limit, self.inner.queue(message)) {
+            Ok(queued) => Ok(self.delivery(queued?)),
+            Err(_) => Err(SendError::NotSent(None)),
+        }
+    }
+
+    /// Queues a message without waiting, and flushes what the system takes.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if there is no room, it is
+    /// too large, or the connection has ended.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        Ok(self.delivery(self.inner.try_send(message)?))
+    }
+
+    fn delivery(&self, inner: sealpipe_driver::Delivery<Smol>) -> Delivery {
+        Delivery {
+            inner,
+            calls: self.calls.clone(),
+        }
+    }
+
+    /// Waits for room for one message, and keeps it: [`Permit::send`] does not
+    /// wait.
+    ///
+    /// # Errors
+    /// [`Error`] if the connection has ended or was finished, or the call ended
+    /// early.
+    pub fn reserve(&self) -> Result<Permit, Error> {
+        let limit = self.calls.writing();
+        let inner = self.run("waiting for room", limit, self.inner.reserve())??;
+        Ok(Permit {
+            inner,
+            calls: self.calls.clone(),
+        })
+    }
+
+    // --- Receiving ---------------------------------------------------------------------
+
+    /// The next message, in the order in which the peer sent them; `None` when
+    /// the peer has finished, or either side has closed, and nothing is wrong.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the connection ended in another way; what had come
+    /// before has then been received. [`Error::Timeout`] after the read timeout,
+    /// [`Error::Interrupted`] if another thread ended the call: nothing is lost, and
+    /// the next call goes on.
+    pub fn recv(&self) -> Result<Option<Incoming>, Error> {
+        let limit = self.calls.reading();
+        self.run("receiving", limit, self.inner.recv())?
+    }
+
+    /// The messages, until the connection ends. An error is the last item.
+    pub fn messages(&self) -> impl Iterator<Item = Result<Incoming, Error>> + '_ {
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let next = self.recv().transpose();
+            ended = !matches!(next, Some(Ok(_)));
+            next
+        })
+    }
+
+    // --- Ending --------------------------------------------------------------------------
+
+    /// Sends no more messages, and waits until all that were sent have arrived
+    /// and have their outcome, and the peer has finished or gone too. Messages of
+    /// the peer's can still be received meanwhile, by another thread.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] after `send_timeout`, whereupon the connection is
+    /// closed; [`Error::Connection`] if it ended before everything had arrived.
+    pub fn finish(&self) -> Result<(), Error> {
+        let limit = self.calls.writing();
+        self.run("finishing the connection", limit, self.inner.finish())?
+    }
+
+    /// Ends both directions now, and every call of other threads. What is queued is
+    /// not sent; what was received and not taken is dropped, and its sender learns
+    /// that. Returns when the peer has answered, or after `close_timeout`.
+    pub fn close(&self, why: Close) {
+        // Not to be ended early: it ends by itself.
+        block_on(self.inner.close(why));
+    }
+
+    // --- Asking --------------------------------------------------------------------------
+
+    /// Measures a round trip to the peer's protocol, which answers even if its
+    /// program is busy elsewhere.
+    ///
+    /// # Errors
+    /// [`Error`] if the connection has ended, or no answer comes in time.
+    pub fn ping(&self) -> Result<Duration, Error> {
+        let limit = self.calls.writing();
+        self.run("waiting for the answer to a ping", limit, self.inner.ping())?
+    }
+
+    /// Whether the connection stands. Its loss is noticed within milliseconds.
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
+    /// Why the connection has ended, once it has.
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.inner.end()
+    }
+
+    /// Who is at the other end; `None` over a stream that was handed in.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.inner.peer()
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    /// Sealed mode: a hash that is the same on both sides and on no other
+    /// connection, for channel binding.
+    pub fn handshake_hash(&self) -> Option<[u8; 32]> {
+        self.inner.handshake_hash()
+    }
+
+    fn run<T>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        call: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        self.calls
+            .run(limit, call)
+            .map_err(|ended| ended.error(doing))
+    }
+}

@@ -1,0 +1,130 @@
+//! Owned halves of a connection.
+
+use crate::{Connection, Delivery, Error, Incoming, Interrupter, Permit, SendError};
+use sealpipe_core::{Close, Message, Outcome, Stats};
+use sealpipe_endpoint::Peer;
+use std::time::Duration;
+
+/// The sending half.
+#[derive(Debug)]
+pub struct Sender(pub(crate) Connection);
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Receiver(pub(crate) Connection);
+
+impl Sender {
+    /// Another sender over the same connection.
+    #[must_use]
+    pub fn try_clone(&self) -> Sender {
+        Sender(self.0.try_clone())
+    }
+
+    /// As [`Connection::send`].
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
+        self.0.send(message)
+    }
+
+    /// As [`Connection::queue`].
+    ///
+    /// # Errors
+    /// As [`Connection::queue`].
+    pub fn queue(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        self.0.queue(message)
+    }
+
+    /// As [`Connection::try_send`].
+    ///
+    /// # Errors
+    /// As [`Connection::try_send`].
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
+        self.0.try_send(message)
+    }
+
+    /// As [`Connection::reserve`].
+    ///
+    /// # Errors
+    /// As [`Connection::reserve`].
+    pub fn reserve(&self) -> Result<Permit, Error> {
+        self.0.reserve()
+    }
+
+    /// As [`Connection::finish`].
+    ///
+    /// # Errors
+    /// As [`Connection::finish`].
+    pub fn finish(&self) -> Result<(), Error> {
+        self.0.finish()
+    }
+
+    /// As [`Connection::close`].
+    pub fn close(&self, why: Close) {
+        self.0.close(why);
+    }
+
+    /// As [`Connection::ping`].
+    ///
+    /// # Errors
+    /// As [`Connection::ping`].
+    pub fn ping(&self) -> Result<Duration, Error> {
+        self.0.ping()
+    }
+
+    /// As [`Connection::set_write_timeout`].
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.0.set_write_timeout(timeout);
+    }
+
+    /// As [`Connection::interrupter`].
+    pub fn interrupter(&self) -> Interrupter {
+        self.0.interrupter()
+    }
+
+    /// As [`Connection::is_connected`].
+    pub fn is_connected(&self) -> bool {
+        self.0.is_connected()
+    }
+
+    /// As [`Connection::stats`].
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    /// As [`Connection::peer`].
+    pub fn peer(&self) -> Option<&Peer> {
+        self.0.peer()
+    }
+}
+
+impl Receiver {
+    /// As [`Connection::recv`].
+    ///
+    /// # Errors
+    /// As [`Connection::recv`].
+    pub fn recv(&mut self) -> Result<Option<Incoming>, Error> {
+        self.0.recv()
+    }
+
+    /// As [`Connection::messages`].
+    pub fn messages(&mut self) -> impl Iterator<Item = Result<Incoming, Error>> + '_ {
+        self.0.messages()
+    }
+
+    /// As [`Connection::set_read_timeout`].
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.0.set_read_timeout(timeout);
+    }
+
+    /// As [`Connection::interrupter`].
+    pub fn interrupter(&self) -> Interrupter {
+        self.0.interrupter()
+    }
+
+    /// As [`Connection::peer`].
+    pub fn peer(&self) -> Option<&Peer> {
+        self.0.peer()
+    }
+}
