@@ -1,6 +1,7 @@
 //! What the test suites share: places to listen at, raw ends of streams, peers
 //! under the test's hand, other processes, random numbers from a seed.
 
+mod adapters;
 mod hand;
 mod process;
 #[cfg(unix)]
@@ -8,13 +9,16 @@ pub mod python;
 pub mod raw;
 mod seeded;
 
+pub use adapters::{ADAPTERS, Adapter};
 pub use hand::{Hand, data, records};
 pub use process::{Helper, role, say};
 pub use raw::Raw;
 pub use seeded::Random;
 
-use sealpipe_endpoint::Endpoint;
-use sealpipe_tokio::{Config, ConfigBuilder, Connection, Key, Listener};
+use sealpipe_driver::{
+    Connection, Listener, Runtime,
+    vocabulary::{Config, ConfigBuilder, Endpoint, Key},
+};
 use std::{
     future::Future,
     sync::Arc,
@@ -103,10 +107,10 @@ pub fn mode(name: &str) -> ConfigBuilder {
 ///
 /// # Panics
 /// If they do not come together.
-pub async fn connected(
+pub async fn connected<R: Runtime>(
     client: impl Into<Arc<Config>>,
     server: impl Into<Arc<Config>>,
-) -> (Connection, Connection, Place) {
+) -> (Connection<R>, Connection<R>, Place) {
     let place = place();
     let mut listener = Listener::bind(&place.endpoint, server).expect("a listener");
     let (client, server) = tokio::join!(

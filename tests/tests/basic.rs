@@ -1,23 +1,31 @@
 //! What a user does first.
 
+use sealpipe_driver::{
+    Connection, Listener, Runtime,
+    vocabulary::{AckLevel, Config, Key, Message, Outcome, Rejection},
+};
 use sealpipe_tests::{place, within};
-use sealpipe_tokio::{AckLevel, Config, Connection, Key, Listener, Message, Outcome, Rejection};
+
+sealpipe_tests::on_every_adapter! {
+    messages_cross_and_get_their_outcomes,
+    large_messages_cross_whole,
+    a_server_may_greet_first,
+}
 
 fn configs() -> [Config; 2] {
     let key = Key::from_bytes([7; 32]);
     [Config::default(), Config::sealed(key).build().unwrap()]
 }
 
-#[tokio::test]
-async fn messages_cross_and_get_their_outcomes() {
+async fn messages_cross_and_get_their_outcomes<R: Runtime>() {
     for config in configs() {
         within(async {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let client = tokio::spawn({
                 let endpoint = place.endpoint.clone();
                 async move {
-                    let client = Connection::connect(&endpoint, config).await.unwrap();
+                    let client = Connection::<R>::connect(&endpoint, config).await.unwrap();
                     let sent = client.send("none").await.unwrap();
                     let received = client
                         .send(Message::new("received").with_ack(AckLevel::Received))
@@ -61,11 +69,10 @@ async fn messages_cross_and_get_their_outcomes() {
     }
 }
 
-#[tokio::test]
-async fn large_messages_cross_whole() {
+async fn large_messages_cross_whole<R: Runtime>() {
     for config in configs() {
         within(async {
-            let (a, b) = Connection::pair(config).await.unwrap();
+            let (a, b) = Connection::<R>::pair(config).await.unwrap();
             for size in [
                 0,
                 1,
@@ -88,14 +95,13 @@ async fn large_messages_cross_whole() {
     }
 }
 
-#[tokio::test]
-async fn a_server_may_greet_first() {
+async fn a_server_may_greet_first<R: Runtime>() {
     for config in configs() {
         within(async {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let (client, server) = tokio::join!(
-                Connection::connect(&place.endpoint, config),
+                Connection::<R>::connect(&place.endpoint, config),
                 listener.accept()
             );
             let (client, server) = (client.unwrap(), server.unwrap());

@@ -1,11 +1,11 @@
 //! Futures that are dropped at random await points: nothing is lost, cut or
 //! doubled, and nobody is stranded. `SEALPIPE_SEED` replays a run.
 
-use sealpipe_tests::{Random, connected, modes, place, within};
-use sealpipe_tokio::{
-    AckLevel, Config, ConfigBuilder, ConnectOptions, Connection, Error, Listener, Message, Outcome,
-    SendError,
+use sealpipe_driver::{
+    ConnectOptions, Connection, Error, Listener, Runtime, SendError,
+    vocabulary::{AckLevel, Config, ConfigBuilder, Message, Outcome},
 };
+use sealpipe_tests::{Random, connected, modes, place, within};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -14,6 +14,13 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+
+sealpipe_tests::on_every_adapter! {
+    at_random_points_on_one_thread,
+    a_dropped_accept_loses_no_connection,
+    a_dropped_connect_leaves_the_listener_well;
+    on two threads: at_random_points_on_several_threads
+}
 
 /// Polls a future so many times, then gives it up.
 struct Polls<F> {
@@ -85,7 +92,7 @@ enum Fate {
 
 type Fates = Arc<Mutex<BTreeMap<u32, Fate>>>;
 
-async fn sends(side: &Connection, from: u32, count: u32, seed: u64, fates: &Fates) {
+async fn sends<R: Runtime>(side: &Connection<R>, from: u32, count: u32, seed: u64, fates: &Fates) {
     let mut random = Random::new(seed);
     for n in from..from + count {
         let message = message(n, &mut random);
@@ -143,7 +150,7 @@ fn fate(sent: Result<Outcome, SendError>) -> Fate {
 }
 
 /// Takes messages, by futures of which many are dropped, until `end`.
-async fn receives(side: &Connection, seed: u64, got: &Mutex<Vec<u32>>) {
+async fn receives<R: Runtime>(side: &Connection<R>, seed: u64, got: &Mutex<Vec<u32>>) {
     let mut random = Random::new(seed);
     loop {
         let left = 1 + random.below(4);
@@ -167,7 +174,7 @@ async fn receives(side: &Connection, seed: u64, got: &Mutex<Vec<u32>>) {
 }
 
 /// Finishes, by futures of which some are dropped.
-async fn finishes(side: &Connection, seed: u64) {
+async fn finishes<R: Runtime>(side: &Connection<R>, seed: u64) {
     let mut random = Random::new(seed);
     for _ in 0..random.below(3) {
         if let Some(finished) = polls(1 + random.below(4), side.finish()).await {
@@ -177,9 +184,9 @@ async fn finishes(side: &Connection, seed: u64) {
     side.finish().await.unwrap();
 }
 
-async fn round(config: Config, seed: u64) {
+async fn round<R: Runtime>(config: Config, seed: u64) {
     const EACH: u32 = 30;
-    let (a, b, _place) = connected(config.clone(), config).await;
+    let (a, b, _place) = connected::<R>(config.clone(), config).await;
     let (a, b) = (Arc::new(a), Arc::new(b));
     let mut fates: [Fates; 2] = Default::default();
     let got: [Arc<Mutex<Vec<u32>>>; 2] = Default::default();
@@ -240,49 +247,35 @@ async fn round(config: Config, seed: u64) {
     }
 }
 
-fn rounds(count: u64, runtime: impl Fn() -> tokio::runtime::Runtime) {
-    for seed in Random::seeds(count) {
+async fn rounds<R: Runtime>() {
+    for seed in Random::seeds(25) {
         for (_, builder) in modes() {
             let _seed = Seed(seed);
-            runtime().block_on(within(round(small(builder), seed)));
+            within(round::<R>(small(builder), seed)).await;
         }
     }
 }
 
-#[test]
-fn at_random_points_on_one_thread() {
-    rounds(25, || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    });
+async fn at_random_points_on_one_thread<R: Runtime>() {
+    rounds::<R>().await;
 }
 
-#[test]
-fn at_random_points_on_several_threads() {
-    rounds(25, || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(3)
-            .enable_all()
-            .build()
-            .unwrap()
-    });
+async fn at_random_points_on_several_threads<R: Runtime>() {
+    rounds::<R>().await;
 }
 
-#[tokio::test]
-async fn a_dropped_accept_loses_no_connection() {
+async fn a_dropped_accept_loses_no_connection<R: Runtime>() {
     let config = Config::default();
     for seed in Random::seeds(5) {
         let _seed = Seed(seed);
         within(async {
             let mut random = Random::new(seed);
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let clients = async {
                 let mut clients = Vec::new();
                 for n in 0..20u8 {
-                    let client = Connection::connect(&place.endpoint, config.clone())
+                    let client = Connection::<R>::connect(&place.endpoint, config.clone())
                         .await
                         .unwrap();
                     client.send(vec![n]).await.unwrap();
@@ -308,8 +301,7 @@ async fn a_dropped_accept_loses_no_connection() {
     }
 }
 
-#[tokio::test]
-async fn a_dropped_connect_leaves_the_listener_well() {
+async fn a_dropped_connect_leaves_the_listener_well<R: Runtime>() {
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         for seed in Random::seeds(5) {
@@ -317,10 +309,10 @@ async fn a_dropped_connect_leaves_the_listener_well() {
             within(async {
                 let mut random = Random::new(seed);
                 let place = place();
-                let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+                let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
                 let mut open = 0;
                 for _ in 0..20 {
-                    let options = ConnectOptions::new(config.clone());
+                    let options = ConnectOptions::<R>::new(config.clone());
                     let connecting = polls(1 + random.below(5), options.connect(&place.endpoint));
                     if let Some(client) = connecting.await {
                         open += 1;
@@ -328,7 +320,7 @@ async fn a_dropped_connect_leaves_the_listener_well() {
                     }
                 }
                 println!("{open} of 20 were not dropped");
-                let client = Connection::connect(&place.endpoint, config.clone())
+                let client = Connection::<R>::connect(&place.endpoint, config.clone())
                     .await
                     .unwrap();
                 client

@@ -1,8 +1,18 @@
 //! Who gets a name, and what becomes of a listener that runs out of something.
 
+use sealpipe_driver::{
+    Connection, Error, Listener, Runtime,
+    vocabulary::{Config, Endpoint, ErrorKind},
+};
 use sealpipe_tests::{Helper, connected, eventually, place, role, say, within};
-use sealpipe_tokio::{Config, Connection, Endpoint, Error, ErrorKind, Listener};
+use sealpipe_tokio::Tokio;
 use std::time::Duration;
+
+sealpipe_tests::on_every_adapter! {
+    in_one_process_too,
+    what_a_killed_process_left_is_taken_over_and_a_live_one_is_not,
+    nothing_stays_behind,
+}
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -40,7 +50,7 @@ fn claim(endpoint: &Endpoint) {
     say("ready");
     let _ = lines.next();
     runtime().block_on(async {
-        let bound = Listener::bind(endpoint, Config::default());
+        let bound = Listener::<Tokio>::bind(endpoint, Config::default());
         match &bound {
             Ok(_) => say("ok"),
             Err(Error::Endpoint(error)) => say(&format!("{:?}|{error}", error.kind())),
@@ -76,14 +86,14 @@ fn of_two_that_start_at_once_one_wins_and_the_other_is_told() {
     }
 }
 
-#[tokio::test]
-async fn in_one_process_too() {
+async fn in_one_process_too<R: Runtime>() {
     if !names_are_exclusive() {
         return;
     }
     let place = place();
-    let first = Listener::bind(&place.endpoint, Config::default()).unwrap();
-    let Err(Error::Endpoint(error)) = Listener::bind(&place.endpoint, Config::default()) else {
+    let first = Listener::<R>::bind(&place.endpoint, Config::default()).unwrap();
+    let Err(Error::Endpoint(error)) = Listener::<R>::bind(&place.endpoint, Config::default())
+    else {
         panic!("a second listener")
     };
     assert_eq!(error.kind(), ErrorKind::AddressInUse);
@@ -93,14 +103,13 @@ async fn in_one_process_too() {
     // Given back, as soon as its task has seen it.
     let mut again = None;
     eventually(Duration::from_secs(5), "the name is free again", || {
-        again = Listener::bind(&place.endpoint, Config::default()).ok();
+        again = Listener::<R>::bind(&place.endpoint, Config::default()).ok();
         again.is_some()
     })
     .await;
 }
 
-#[tokio::test]
-async fn what_a_killed_process_left_is_taken_over_and_a_live_one_is_not() {
+async fn what_a_killed_process_left_is_taken_over_and_a_live_one_is_not<R: Runtime>() {
     if !names_are_exclusive() {
         return;
     }
@@ -111,7 +120,8 @@ async fn what_a_killed_process_left_is_taken_over_and_a_live_one_is_not() {
         server.tell("go");
         assert_eq!(server.line(), "ok");
         for _ in 0..3 {
-            let Err(Error::Endpoint(error)) = Listener::bind(&place.endpoint, Config::default())
+            let Err(Error::Endpoint(error)) =
+                Listener::<R>::bind(&place.endpoint, Config::default())
             else {
                 panic!("it took a live server's name")
             };
@@ -122,9 +132,9 @@ async fn what_a_killed_process_left_is_taken_over_and_a_live_one_is_not() {
             }
         }
         server.kill();
-        let mut listener = Listener::bind(&place.endpoint, Config::default()).unwrap();
+        let mut listener = Listener::<R>::bind(&place.endpoint, Config::default()).unwrap();
         let (client, accepted) = tokio::join!(
-            Connection::connect(&place.endpoint, Config::default()),
+            Connection::<R>::connect(&place.endpoint, Config::default()),
             listener.accept()
         );
         client.unwrap();
@@ -133,9 +143,8 @@ async fn what_a_killed_process_left_is_taken_over_and_a_live_one_is_not() {
     .await;
 }
 
-#[tokio::test]
-async fn nothing_stays_behind() {
-    let (client, server, place) = connected(Config::default(), Config::default()).await;
+async fn nothing_stays_behind<R: Runtime>() {
+    let (client, server, place) = connected::<R>(Config::default(), Config::default()).await;
     // The listener is gone, its connections live on.
     let (sent, received) = tokio::join!(client.send("on"), server.recv());
     sent.unwrap();
@@ -158,7 +167,7 @@ mod exhausted {
     /// The limit is the process's own, hence a process for it.
     pub(super) fn few_descriptors(endpoint: &Endpoint) {
         runtime().block_on(async {
-            let mut listener = Listener::bind(endpoint, Config::default()).unwrap();
+            let mut listener = Listener::<Tokio>::bind(endpoint, Config::default()).unwrap();
             setrlimit(
                 Resource::Nofile,
                 Rlimit {
@@ -195,7 +204,7 @@ mod exhausted {
             assert_eq!(server.line(), "listening");
             // The system lets it connect; nobody answers.
             let mut client = std::pin::pin!(async {
-                let client = Connection::connect(&place.endpoint, Config::default())
+                let client = Connection::<Tokio>::connect(&place.endpoint, Config::default())
                     .await
                     .unwrap();
                 client.send("after the drought").await.unwrap();

@@ -1,12 +1,25 @@
 //! Both directions at once, full windows, many hands on one connection.
 
 use futures_util::{SinkExt, StreamExt};
-use sealpipe_tests::{Random, connected, eventually, modes, within};
-use sealpipe_tokio::{
-    AckLevel, Close, Config, ConfigBuilder, Connection, ConnectionError, Message, Outcome,
-    SendError, SendErrorReason,
+use sealpipe_driver::{
+    Connection, Runtime, SendError,
+    vocabulary::{
+        AckLevel, Close, Config, ConfigBuilder, ConnectionError, Message, Outcome, SendErrorReason,
+    },
 };
+use sealpipe_tests::{Random, connected, eventually, modes, within};
 use std::{collections::BTreeSet, time::Duration};
+
+sealpipe_tests::on_every_adapter! {
+    both_send_as_fast_as_they_can_and_neither_reads_for_a_while,
+    both_close_while_their_windows_are_full,
+    sink_and_stream,
+    a_sink_waits_for_a_reader_that_is_slow,
+    a_full_queue_hands_the_message_back,
+    a_permit_keeps_its_room,
+    finishing_with_full_windows_delivers_all;
+    on two threads: the_same_from_two_tasks_a_side, many_senders_at_once
+}
 
 const SOON: Duration = Duration::from_secs(10);
 /// Messages that a window takes.
@@ -38,7 +51,7 @@ fn number(payload: &[u8]) -> u32 {
     u32::from_be_bytes(payload[..4].try_into().unwrap())
 }
 
-async fn send_all(connection: &Connection, count: u32) {
+async fn send_all<R: Runtime>(connection: &Connection<R>, count: u32) {
     let mut random = Random::new(u64::from(count));
     for n in 0..count {
         let message = numbered(n, &mut random);
@@ -48,7 +61,7 @@ async fn send_all(connection: &Connection, count: u32) {
     }
 }
 
-async fn receive_all(connection: &Connection, count: u32) {
+async fn receive_all<R: Runtime>(connection: &Connection<R>, count: u32) {
     for n in 0..count {
         let message = connection.recv().await.unwrap().unwrap();
         assert_eq!(number(&message.payload), n);
@@ -56,13 +69,12 @@ async fn receive_all(connection: &Connection, count: u32) {
     }
 }
 
-#[tokio::test]
-async fn both_send_as_fast_as_they_can_and_neither_reads_for_a_while() {
+async fn both_send_as_fast_as_they_can_and_neither_reads_for_a_while<R: Runtime>() {
     const COUNT: u32 = 2_000;
     for (name, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let reads = async {
                 eventually(SOON, "both windows are full", || {
                     a.stats().waiting == WINDOW && b.stats().waiting == WINDOW
@@ -84,13 +96,12 @@ async fn both_send_as_fast_as_they_can_and_neither_reads_for_a_while() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_from_two_tasks_a_side() {
+async fn the_same_from_two_tasks_a_side<R: Runtime>() {
     const COUNT: u32 = 5_000;
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let mut tasks = Vec::new();
             for side in [a, b] {
                 let (sender, mut receiver) = side.split();
@@ -119,13 +130,12 @@ async fn the_same_from_two_tasks_a_side() {
     }
 }
 
-#[tokio::test]
-async fn both_close_while_their_windows_are_full() {
+async fn both_close_while_their_windows_are_full<R: Runtime>() {
     for (name, builder) in modes() {
         for seed in 0..20 {
             let config = small(builder.clone().close_timeout(Duration::from_secs(5)));
             within(async {
-                let (a, b, _place) = connected(config.clone(), config).await;
+                let (a, b, _place) = connected::<R>(config.clone(), config).await;
                 let mut random = Random::new(seed);
                 let mut deliveries = Vec::new();
                 for side in [&a, &b] {
@@ -190,13 +200,12 @@ async fn both_close_while_their_windows_are_full() {
     }
 }
 
-#[tokio::test]
-async fn sink_and_stream() {
+async fn sink_and_stream<R: Runtime>() {
     const COUNT: u32 = 10_000;
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (mut a, mut b, _place) = connected(config.clone(), config).await;
+            let (mut a, mut b, _place) = connected::<R>(config.clone(), config).await;
             let feeding = async {
                 for n in 0..COUNT {
                     a.feed(Message::new(n.to_be_bytes().to_vec()))
@@ -227,13 +236,12 @@ async fn sink_and_stream() {
     }
 }
 
-#[tokio::test]
-async fn a_sink_waits_for_a_reader_that_is_slow() {
+async fn a_sink_waits_for_a_reader_that_is_slow<R: Runtime>() {
     const COUNT: u32 = 300;
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let (mut sender, _receiver) = a.split();
             let task = tokio::spawn(async move {
                 for n in 0..COUNT {
@@ -261,14 +269,13 @@ async fn a_sink_waits_for_a_reader_that_is_slow() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_senders_at_once() {
+async fn many_senders_at_once<R: Runtime>() {
     const SENDERS: u32 = 64;
     const EACH: u32 = 40;
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let (sender, receiver) = a.split();
             let mut tasks = Vec::new();
             for who in 0..SENDERS {
@@ -306,12 +313,11 @@ async fn many_senders_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_full_queue_hands_the_message_back() {
+async fn a_full_queue_hands_the_message_back<R: Runtime>() {
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let mut sent = 0;
             let (message, reason) = loop {
                 match a.try_send(Message::new(vec![sent; 4000]).with_ack(AckLevel::Received)) {
@@ -349,12 +355,11 @@ async fn a_full_queue_hands_the_message_back() {
     }
 }
 
-#[tokio::test]
-async fn a_permit_keeps_its_room() {
+async fn a_permit_keeps_its_room<R: Runtime>() {
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let permit = a.reserve().await.unwrap();
             while a.try_send(vec![1; 4000]).is_ok() {}
             // The queue is full for everybody else.
@@ -392,14 +397,13 @@ async fn a_permit_keeps_its_room() {
     }
 }
 
-#[tokio::test]
-async fn finishing_with_full_windows_delivers_all() {
+async fn finishing_with_full_windows_delivers_all<R: Runtime>() {
     const COUNT: u32 = 200;
     for (_, builder) in modes() {
         let config = small(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
-            let side = async |side: &Connection| {
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
+            let side = async |side: &Connection<R>| {
                 let receives = async {
                     for n in 0..COUNT {
                         let message = side.recv().await.unwrap().unwrap();

@@ -7,9 +7,18 @@
 #![cfg(unix)]
 
 use sealpipe_core::wire::Frame;
+use sealpipe_driver::{
+    Connection, Listener, Runtime,
+    vocabulary::{Close, Config, Message, Role},
+};
 use sealpipe_tests::{Hand, Place, place, raw, within};
-use sealpipe_tokio::{Close, Config, Connection, Listener, Message, Role};
 use std::time::{Duration, Instant};
+
+sealpipe_tests::on_every_adapter! {
+    after_it_has_broken_the_protocol,
+    after_it_was_closed,
+    after_it_was_dropped,
+}
 
 const MAX: usize = 64 << 10;
 
@@ -23,9 +32,9 @@ fn config() -> Config {
 }
 
 /// A client under the test's hand that gives much credit, and the server's end.
-async fn generous() -> (Place, Hand, Connection) {
+async fn generous<R: Runtime>() -> (Place, Hand, Connection<R>) {
     let place = place();
-    let mut listener = Listener::bind(&place.endpoint, config()).unwrap();
+    let mut listener = Listener::<R>::bind(&place.endpoint, config()).unwrap();
     let (mut hand, server) = tokio::join!(
         async {
             let stream = raw::connect_patiently(&place.endpoint).await;
@@ -60,10 +69,9 @@ async fn is_let_go_of(hand: &mut Hand) {
     }
 }
 
-#[tokio::test]
-async fn after_it_has_broken_the_protocol() {
+async fn after_it_has_broken_the_protocol<R: Runtime>() {
     within(async {
-        let (_place, mut hand, server) = generous().await;
+        let (_place, mut hand, server) = generous::<R>().await;
         // More than the stream takes: the server's goodbye cannot go out.
         let mut deliveries = Vec::new();
         for _ in 0..32 {
@@ -79,10 +87,9 @@ async fn after_it_has_broken_the_protocol() {
     .await;
 }
 
-#[tokio::test]
-async fn after_it_was_closed() {
+async fn after_it_was_closed<R: Runtime>() {
     within(async {
-        let (_place, mut hand, server) = generous().await;
+        let (_place, mut hand, server) = generous::<R>().await;
         let flood = async { while server.send(vec![7; MAX]).await.is_ok() {} };
         let close = async {
             // When the stream is full: no more goes out.
@@ -105,10 +112,9 @@ async fn after_it_was_closed() {
     .await;
 }
 
-#[tokio::test]
-async fn after_it_was_dropped() {
+async fn after_it_was_dropped<R: Runtime>() {
     within(async {
-        let (_place, mut hand, server) = generous().await;
+        let (_place, mut hand, server) = generous::<R>().await;
         for _ in 0..32 {
             drop(server.try_send(vec![7; MAX]).unwrap());
         }

@@ -1,10 +1,18 @@
 //! Streams that were opened elsewhere, and what a connection tells of itself.
 
-use sealpipe_tests::{Helper, connected, mode, modes, role, within};
-use sealpipe_tokio::{
-    AckLevel, Config, Connection, ConnectionError, Error, Message, Mismatch, Outcome, Role, User,
+use sealpipe_driver::{
+    Connection, Error, Runtime,
+    vocabulary::{AckLevel, Config, ConnectionError, Message, Mismatch, Outcome, Role, User},
 };
+use sealpipe_tests::{Adapter, Helper, connected, mode, modes, role, within};
+use sealpipe_tokio::Tokio;
 use std::io::{BufRead, Write};
+
+sealpipe_tests::on_every_adapter! {
+    a_pair_in_memory,
+    any_stream_and_its_mismatches,
+    what_a_connection_tells_of_itself,
+}
 
 #[test]
 fn helper() {
@@ -21,7 +29,7 @@ fn helper() {
         println!("@@ready");
         let io = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
         let config = mode(&arguments[0]).build().unwrap();
-        let connection = Connection::from_io(io, Role::Responder, config)
+        let connection = Connection::<Tokio>::from_io(io, Role::Responder, config)
             .await
             .unwrap();
         while let Some(message) = connection.recv().await.unwrap() {
@@ -35,7 +43,7 @@ fn helper() {
 }
 
 /// Both directions, all levels, an orderly end.
-async fn talk(a: &Connection, b: &Connection) {
+async fn talk<R: Runtime>(a: &Connection<R>, b: &Connection<R>) {
     for (from, to) in [(a, b), (b, a)] {
         for (level, wanted) in [
             (AckLevel::None, Outcome::Sent),
@@ -77,7 +85,7 @@ async fn a_childs_standard_streams() {
             let input = child.input.take().unwrap();
             let input = tokio::process::ChildStdin::from_std(input).unwrap();
             let io = tokio::io::join(output, input);
-            let connection = Connection::from_io(io, Role::Initiator, config)
+            let connection = Connection::<Tokio>::from_io(io, Role::Initiator, config)
                 .await
                 .unwrap();
             for size in [0, 1, 1_000, 300_000] {
@@ -94,12 +102,11 @@ async fn a_childs_standard_streams() {
     }
 }
 
-#[tokio::test]
-async fn a_pair_in_memory() {
+async fn a_pair_in_memory<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (a, b) = Connection::pair(config).await.unwrap();
+            let (a, b) = Connection::<R>::pair(config).await.unwrap();
             assert_eq!(a.handshake_hash(), b.handshake_hash());
             assert_eq!(a.handshake_hash().is_some(), name == "sealed");
             assert!(a.peer().is_none() && b.peer().is_none());
@@ -109,14 +116,17 @@ async fn a_pair_in_memory() {
     }
 }
 
-#[tokio::test]
-async fn any_stream_and_its_mismatches() {
+async fn any_stream_and_its_mismatches<R: Adapter>() {
     within(async {
         let (a, b) = tokio::io::duplex(64);
         let key = sealpipe_tests::key(1);
         let (a, b) = tokio::join!(
-            Connection::from_io(a, Role::Initiator, Config::default()),
-            Connection::from_io(b, Role::Responder, Config::sealed(key).build().unwrap()),
+            R::connection(Box::new(a), Role::Initiator, Config::default()),
+            R::connection(
+                Box::new(b),
+                Role::Responder,
+                Config::sealed(key).build().unwrap()
+            ),
         );
         for result in [a, b] {
             assert!(matches!(
@@ -130,13 +140,12 @@ async fn any_stream_and_its_mismatches() {
     .await;
 }
 
-#[tokio::test]
-async fn what_a_connection_tells_of_itself() {
+async fn what_a_connection_tells_of_itself<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (a, b, _place) = connected(config.clone(), config.clone()).await;
-            let (c, _d, _other) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config.clone()).await;
+            let (c, _d, _other) = connected::<R>(config.clone(), config).await;
             assert_eq!(a.handshake_hash(), b.handshake_hash());
             assert_eq!(a.handshake_hash().is_some(), name == "sealed");
             if name == "sealed" {
@@ -168,7 +177,7 @@ async fn what_a_connection_tells_of_itself() {
 #[cfg(unix)]
 mod sockets {
     use super::*;
-    use sealpipe_tokio::{Access, EndpointError};
+    use sealpipe_driver::vocabulary::{Access, EndpointError};
 
     #[tokio::test]
     async fn of_std_and_of_tokio() {
@@ -180,8 +189,13 @@ mod sockets {
                 b.set_nonblocking(true).unwrap();
                 let b = tokio::net::UnixStream::from_std(b).unwrap();
                 let (a, b) = tokio::join!(
-                    Connection::from_std(a, Role::Initiator, &Access::SameUser, config.clone()),
-                    Connection::from_std(
+                    Connection::<Tokio>::from_std(
+                        a,
+                        Role::Initiator,
+                        &Access::SameUser,
+                        config.clone()
+                    ),
+                    Connection::<Tokio>::from_std(
                         b.into_std().unwrap(),
                         Role::Responder,
                         &Access::SameUser,
@@ -202,7 +216,7 @@ mod sockets {
             let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
             let nobody = Access::Users(Vec::new());
             let refused =
-                Connection::from_std(a, Role::Initiator, &nobody, Config::default()).await;
+                Connection::<Tokio>::from_std(a, Role::Initiator, &nobody, Config::default()).await;
             assert!(matches!(
                 refused,
                 Err(Error::Endpoint(EndpointError::WrongUser { .. }))
@@ -221,7 +235,7 @@ fn nothing_that_is_printed_tells_a_message_or_a_key() {
     runtime.block_on(within(async {
         let key = sealpipe_tokio::Key::from_bytes(*b"0123456789abcdef0123456789abcdef");
         let config = Config::sealed(key.clone()).build().unwrap();
-        let (a, b) = Connection::pair(config.clone()).await.unwrap();
+        let (a, b) = Connection::<Tokio>::pair(config.clone()).await.unwrap();
         let (sent, received) = tokio::join!(a.send("top secret"), b.recv());
         sent.unwrap();
         let received = received.unwrap().unwrap();

@@ -2,11 +2,22 @@
 //! delivered, both ends get a clear error, and others are served.
 
 use sealpipe_core::{Lost, Sealed, Violation, wire::Frame};
-use sealpipe_tests::{Hand, Place, data, key, modes, place, raw, records, within};
-use sealpipe_tokio::{
-    AckLevel, Config, Connection, ConnectionError, Error, Listener, Message, Role,
+use sealpipe_driver::{
+    Connection, Error, Listener, Runtime,
+    vocabulary::{AckLevel, Config, ConnectionError, Message, Role},
 };
+use sealpipe_tests::{Hand, Place, data, key, modes, place, raw, records, within};
 use std::time::{Duration, Instant};
+
+sealpipe_tests::on_every_adapter! {
+    a_declared_length_over_the_limit,
+    what_breaks_the_protocol,
+    records_that_were_tampered_with,
+    records_replayed_and_reflected,
+    truncated_records_and_messages,
+    a_first_message_played_again_gains_nothing,
+    a_hundred_silent_peers_delay_nobody,
+}
 
 const MAX: usize = 64 << 10;
 
@@ -27,9 +38,9 @@ fn config(sealed: bool) -> Config {
 }
 
 /// A listener, and a hostile client's hand with the server's end of it.
-async fn attacked(sealed: bool) -> (Place, Listener, Hand, Connection) {
+async fn attacked<R: Runtime>(sealed: bool) -> (Place, Listener<R>, Hand, Connection<R>) {
     let place = place();
-    let mut listener = Listener::bind(&place.endpoint, config(sealed)).unwrap();
+    let mut listener = Listener::<R>::bind(&place.endpoint, config(sealed)).unwrap();
     let (hand, server) = tokio::join!(
         async {
             let stream = raw::connect_patiently(&place.endpoint).await;
@@ -42,11 +53,14 @@ async fn attacked(sealed: bool) -> (Place, Listener, Hand, Connection) {
 
 /// One good message, then what `attack` does: the server must deliver the good
 /// one, end with the error that is returned, and go on serving others.
-async fn attack<F>(sealed: bool, attack: impl FnOnce(Hand) -> F) -> (ConnectionError, Hand)
+async fn attack<R: Runtime, F>(
+    sealed: bool,
+    attack: impl FnOnce(Hand) -> F,
+) -> (ConnectionError, Hand)
 where
     F: Future<Output = Hand>,
 {
-    let (place, mut listener, mut hand, server) = attacked(sealed).await;
+    let (place, mut listener, mut hand, server) = attacked::<R>(sealed).await;
     hand.core
         .send_untracked(hand.now(), Message::new("good"))
         .unwrap();
@@ -61,7 +75,7 @@ where
     assert_eq!(server.end(), Some(error.clone()));
     assert_eq!(server.stats().messages_received, 1);
     let (client, other) = tokio::join!(
-        Connection::connect(&place.endpoint, config(sealed)),
+        Connection::<R>::connect(&place.endpoint, config(sealed)),
         listener.accept()
     );
     let (client, other) = (client.unwrap(), other.unwrap());
@@ -75,8 +89,8 @@ where
 }
 
 /// Plain bytes of the attacker's own; what the attacker is told at last.
-async fn plain(bytes: Vec<u8>) -> (ConnectionError, ConnectionError) {
-    let (error, mut hand) = attack(false, async |mut hand: Hand| {
+async fn plain<R: Runtime>(bytes: Vec<u8>) -> (ConnectionError, ConnectionError) {
+    let (error, mut hand) = attack::<R, _>(false, async |mut hand: Hand| {
         hand.write(&bytes).await.unwrap();
         hand
     })
@@ -90,14 +104,13 @@ fn frame(frame: Frame<'_>) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
-async fn a_declared_length_over_the_limit() {
+async fn a_declared_length_over_the_limit<R: Runtime>() {
     within(async {
         let too_large = Violation::MessageTooLarge {
             size: MAX as u64 + 1,
             max: MAX as u64,
         };
-        let (server, client) = plain(data(1, Some(MAX as u64 + 1), &[7; 1024])).await;
+        let (server, client) = plain::<R>(data(1, Some(MAX as u64 + 1), &[7; 1024])).await;
         assert_eq!(server, ConnectionError::Violation(too_large));
         let ConnectionError::ClosedByPeer(close) = client else {
             panic!("{client}");
@@ -105,13 +118,13 @@ async fn a_declared_length_over_the_limit() {
         assert_eq!(close.code, 3);
         assert!(close.reason.contains("65537 bytes"), "{close}");
         // The largest that the wire can say.
-        let (server, _) = plain(data(1, Some((1 << 62) - 1), &[7; 1024])).await;
+        let (server, _) = plain::<R>(data(1, Some((1 << 62) - 1), &[7; 1024])).await;
         assert!(matches!(
             server,
             ConnectionError::Violation(Violation::MessageTooLarge { .. })
         ));
         // A frame longer than any, of which nothing more comes.
-        let (server, client) = plain(vec![0x32, 0x80, 0x04, 0x00, 0x01]).await;
+        let (server, client) = plain::<R>(vec![0x32, 0x80, 0x04, 0x00, 0x01]).await;
         assert!(matches!(
             server,
             ConnectionError::Violation(Violation::FrameTooLong { .. })
@@ -121,8 +134,7 @@ async fn a_declared_length_over_the_limit() {
     .await;
 }
 
-#[tokio::test]
-async fn what_breaks_the_protocol() {
+async fn what_breaks_the_protocol<R: Runtime>() {
     let begun = || data(1, Some(4096), &[7; 1024]);
     let twice = [begun(), data(2, None, b"inside")].concat();
     let tiny = data(1, Some(4096), &[7; 1023]);
@@ -177,7 +189,7 @@ async fn what_breaks_the_protocol() {
     ];
     within(async {
         for (bytes, violation, code) in cases {
-            let (server, client) = plain(bytes).await;
+            let (server, client) = plain::<R>(bytes).await;
             assert_eq!(server, ConnectionError::Violation(violation.clone()));
             assert!(
                 matches!(&client, ConnectionError::ClosedByPeer(close) if close.code == code),
@@ -185,7 +197,7 @@ async fn what_breaks_the_protocol() {
             );
         }
         // The window has room for 16: what came before is delivered, the rest is not.
-        let (_place, _listener, mut hand, server) = attacked(false).await;
+        let (_place, _listener, mut hand, server) = attacked::<R>(false).await;
         let credit = [data(0, None, b""), credit].concat();
         hand.write(&credit).await.unwrap();
         let mut delivered = 0;
@@ -217,8 +229,7 @@ fn two_records(hand: &mut Hand) -> Vec<Vec<u8>> {
     all
 }
 
-#[tokio::test]
-async fn records_that_were_tampered_with() {
+async fn records_that_were_tampered_with<R: Runtime>() {
     type Tamper = fn(&mut Hand) -> Vec<u8>;
     let tampers: [(&str, Tamper); 7] = [
         ("flipped", |hand| {
@@ -254,7 +265,7 @@ async fn records_that_were_tampered_with() {
     ];
     within(async {
         for (name, tamper) in tampers {
-            let (server, mut hand) = attack(true, async |mut hand: Hand| {
+            let (server, mut hand) = attack::<R, _>(true, async |mut hand: Hand| {
                 let bytes = tamper(&mut hand);
                 hand.write(&bytes).await.unwrap();
                 hand
@@ -271,7 +282,7 @@ async fn records_that_were_tampered_with() {
                 "{name}: {client}"
             );
         }
-        let (server, _) = attack(true, async |mut hand: Hand| {
+        let (server, _) = attack::<R, _>(true, async |mut hand: Hand| {
             hand.write(&[0, 0]).await.unwrap();
             hand
         })
@@ -281,11 +292,10 @@ async fn records_that_were_tampered_with() {
     .await;
 }
 
-#[tokio::test]
-async fn records_replayed_and_reflected() {
+async fn records_replayed_and_reflected<R: Runtime>() {
     within(async {
         // Replayed: the message is delivered once.
-        let (_place, _listener, mut hand, server) = attacked(true).await;
+        let (_place, _listener, mut hand, server) = attacked::<R>(true).await;
         hand.core
             .send_untracked(hand.now(), Message::new("once"))
             .unwrap();
@@ -299,7 +309,7 @@ async fn records_replayed_and_reflected() {
             Some(&ConnectionError::Authentication(Sealed::Record))
         );
         // Reflected: the server's own record comes back to it.
-        let (_place, _listener, mut hand, server) = attacked(true).await;
+        let (_place, _listener, mut hand, server) = attacked::<R>(true).await;
         server.send("reflected").await.unwrap();
         let mut bytes = vec![0; 1024];
         let n = tokio::io::AsyncReadExt::read(&mut hand.stream, &mut bytes)
@@ -316,11 +326,10 @@ async fn records_replayed_and_reflected() {
     .await;
 }
 
-#[tokio::test]
-async fn truncated_records_and_messages() {
+async fn truncated_records_and_messages<R: Runtime>() {
     within(async {
         // The stream ends inside a record.
-        let (_place, _listener, mut hand, server) = attacked(true).await;
+        let (_place, _listener, mut hand, server) = attacked::<R>(true).await;
         let bytes = two_records(&mut hand).remove(0);
         hand.write(&bytes[..bytes.len() - 1]).await.unwrap();
         drop(hand);
@@ -330,7 +339,7 @@ async fn truncated_records_and_messages() {
             Some(&ConnectionError::Lost(Lost::Truncated))
         );
         // Inside a message.
-        let (_place, _listener, mut hand, server) = attacked(false).await;
+        let (_place, _listener, mut hand, server) = attacked::<R>(false).await;
         hand.write(&data(0, Some(4096), &[7; 2048])).await.unwrap();
         drop(hand);
         let error = server.recv().await.unwrap_err();
@@ -349,7 +358,7 @@ async fn truncated_records_and_messages() {
                 sealpipe_core::Timeout::Message,
             ),
         ] {
-            let (_place, _listener, mut hand, server) = attacked(false).await;
+            let (_place, _listener, mut hand, server) = attacked::<R>(false).await;
             let start = Instant::now();
             hand.write(bytes).await.unwrap();
             let error = server.recv().await.unwrap_err();
@@ -363,11 +372,10 @@ async fn truncated_records_and_messages() {
     .await;
 }
 
-#[tokio::test]
-async fn a_first_message_played_again_gains_nothing() {
+async fn a_first_message_played_again_gains_nothing<R: Runtime>() {
     within(async {
         let place = place();
-        let mut listener = Listener::bind(&place.endpoint, config(true)).unwrap();
+        let mut listener = Listener::<R>::bind(&place.endpoint, config(true)).unwrap();
         let stream = raw::connect_patiently(&place.endpoint).await;
         let mut hand = Hand::new(stream, Role::Initiator, config(true));
         hand.core
@@ -388,7 +396,7 @@ async fn a_first_message_played_again_gains_nothing() {
         raw::read_to_end(&mut replay, Duration::from_secs(4)).await;
         // It never became a connection: the next is another client's.
         let (client, next) = tokio::join!(
-            Connection::connect(&place.endpoint, config(true)),
+            Connection::<R>::connect(&place.endpoint, config(true)),
             listener.accept()
         );
         let (client, next) = (client.unwrap(), next.unwrap());
@@ -398,20 +406,19 @@ async fn a_first_message_played_again_gains_nothing() {
     .await;
 }
 
-#[tokio::test]
-async fn a_hundred_silent_peers_delay_nobody() {
+async fn a_hundred_silent_peers_delay_nobody<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let mut silent = Vec::new();
             for _ in 0..100 {
                 silent.push(raw::connect_patiently(&place.endpoint).await);
             }
             let start = Instant::now();
             let (client, server) = tokio::join!(
-                Connection::connect(&place.endpoint, config.clone()),
+                Connection::<R>::connect(&place.endpoint, config.clone()),
                 listener.accept()
             );
             let took = start.elapsed();

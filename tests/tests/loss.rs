@@ -7,14 +7,25 @@
 
 use futures_util::StreamExt;
 use sealpipe_core::Lost;
+use sealpipe_driver::{
+    Connection, Error, Listener, Runtime, SendError,
+    vocabulary::{AckLevel, Config, ConnectionError, Endpoint, Message, Outcome, Role},
+};
 use sealpipe_tests::{
     Hand, Helper, connected, eventually, key, mode, modes, place, raw, role, say, within,
 };
-use sealpipe_tokio::{
-    AckLevel, Config, Connection, ConnectionError, Endpoint, Error, Listener, Message, Outcome,
-    Role, SendError,
-};
+use sealpipe_tokio::Tokio;
 use std::time::{Duration, Instant};
+
+sealpipe_tests::on_every_adapter! {
+    a_pending_recv_is_told,
+    nobody_waits_and_is_connected_knows,
+    a_future_that_was_put_aside_hides_nothing,
+    a_killed_process_is_noticed,
+    a_stream_tells_the_loss_once_and_ends,
+    what_came_before_the_loss_is_received;
+    on two threads: all_who_wait_are_told_at_once
+}
 
 const NOTICED: Duration = Duration::from_secs(1);
 
@@ -30,7 +41,8 @@ fn helper() {
         .unwrap();
     runtime.block_on(async {
         let endpoint: Endpoint = place.parse().unwrap();
-        let mut listener = Listener::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
+        let mut listener =
+            Listener::<Tokio>::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
         say("listening");
         let connection = listener.accept().await.unwrap();
         let message = connection.recv().await.unwrap();
@@ -41,11 +53,11 @@ fn helper() {
 }
 
 /// A client whose server is a raw end under the test's hand.
-async fn to_a_hand(config: Config) -> (Connection, Hand) {
+async fn to_a_hand<R: Runtime>(config: Config) -> (Connection<R>, Hand) {
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
     let (client, hand) = tokio::join!(
-        Connection::connect(&place.endpoint, config.clone()),
+        Connection::<R>::connect(&place.endpoint, config.clone()),
         async { Hand::open(listener.accept().await, Role::Responder, config).await }
     );
     (client.unwrap(), hand)
@@ -56,12 +68,11 @@ fn lost(error: &Error) {
     assert_eq!(lost, Some(&ConnectionError::Lost(Lost::Idle)), "{error}");
 }
 
-#[tokio::test]
-async fn a_pending_recv_is_told() {
+async fn a_pending_recv_is_told<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (client, hand) = to_a_hand(config).await;
+            let (client, hand) = to_a_hand::<R>(config).await;
             let waiting = tokio::spawn(async move {
                 let error = client.recv().await.unwrap_err();
                 (error, Instant::now(), client)
@@ -86,12 +97,11 @@ async fn a_pending_recv_is_told() {
     }
 }
 
-#[tokio::test]
-async fn nobody_waits_and_is_connected_knows() {
+async fn nobody_waits_and_is_connected_knows<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (client, hand) = to_a_hand(config).await;
+            let (client, hand) = to_a_hand::<R>(config).await;
             assert!(client.is_connected());
             drop(hand);
             let took = eventually(NOTICED, "is_connected() tells", || !client.is_connected()).await;
@@ -102,12 +112,11 @@ async fn nobody_waits_and_is_connected_knows() {
     }
 }
 
-#[tokio::test]
-async fn a_future_that_was_put_aside_hides_nothing() {
+async fn a_future_that_was_put_aside_hides_nothing<R: Runtime>() {
     // It is waiting, and its task does not poll it: neither the loss nor anything
     // else may depend on that.
     within(async {
-        let (client, hand) = to_a_hand(Config::default()).await;
+        let (client, hand) = to_a_hand::<R>(Config::default()).await;
         let mut aside = std::pin::pin!(client.recv());
         assert!(futures_util::poll!(aside.as_mut()).is_pending());
         drop(hand);
@@ -115,7 +124,7 @@ async fn a_future_that_was_put_aside_hides_nothing() {
     })
     .await;
     within(async {
-        let (client, server, _place) = connected(Config::default(), Config::default()).await;
+        let (client, server, _place) = connected::<R>(Config::default(), Config::default()).await;
         let (sender, mut receiver) = client.split();
         // Polled once, as with a time-out, and not again.
         assert!(futures_util::poll!(receiver.next()).is_pending());
@@ -144,8 +153,7 @@ async fn a_future_that_was_put_aside_hides_nothing() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_wait_are_told_at_once() {
+async fn all_who_wait_are_told_at_once<R: Runtime>() {
     for (name, builder) in modes() {
         // Small, so that senders wait for room, too.
         let config = builder
@@ -155,7 +163,7 @@ async fn all_who_wait_are_told_at_once() {
             .build()
             .unwrap();
         within(async {
-            let (client, hand) = to_a_hand(config).await;
+            let (client, hand) = to_a_hand::<R>(config).await;
             let (sender, mut receiver) = client.split();
             let mut tasks: Vec<tokio::task::JoinHandle<(&str, Instant)>> = Vec::new();
             tasks.push(tokio::spawn(async move {
@@ -216,15 +224,16 @@ async fn all_who_wait_are_told_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_killed_process_is_noticed() {
+async fn a_killed_process_is_noticed<R: Runtime>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
             let mut server = Helper::at(&place.endpoint, "server", &[name]);
             assert_eq!(server.line(), "listening");
-            let client = Connection::connect(&place.endpoint, config).await.unwrap();
+            let client = Connection::<R>::connect(&place.endpoint, config)
+                .await
+                .unwrap();
             let delivery = client
                 .try_send(Message::new("last words").with_ack(AckLevel::Processed))
                 .unwrap();
@@ -242,10 +251,9 @@ async fn a_killed_process_is_noticed() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_tells_the_loss_once_and_ends() {
+async fn a_stream_tells_the_loss_once_and_ends<R: Runtime>() {
     within(async {
-        let (client, hand) = to_a_hand(Config::sealed(key(7)).build().unwrap()).await;
+        let (client, hand) = to_a_hand::<R>(Config::sealed(key(7)).build().unwrap()).await;
         drop(hand);
         // Collecting what never ended would never end.
         let items: Vec<_> = client.collect().await;
@@ -255,12 +263,11 @@ async fn a_stream_tells_the_loss_once_and_ends() {
     .await;
 }
 
-#[tokio::test]
-async fn what_came_before_the_loss_is_received() {
+async fn what_came_before_the_loss_is_received<R: Runtime>() {
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (client, mut hand) = to_a_hand(config).await;
+            let (client, mut hand) = to_a_hand::<R>(config).await;
             for n in 0..50u8 {
                 hand.core
                     .send_untracked(hand.now(), Message::new(vec![n; 100]))

@@ -326,7 +326,7 @@ fn an_idle_connection_is_small() {
         runtime().block_on(within(async {
             let mut warm = Vec::new();
             for _ in 0..10 {
-                warm.push(connected(config.clone(), config.clone()).await);
+                warm.push(connected::<sealpipe_tokio::Tokio>(config.clone(), config.clone()).await);
             }
             drop(warm);
             let place = place();

@@ -2,13 +2,27 @@
 //! are two, within its deadline, and the listener goes on serving others.
 
 use sealpipe_core::{Lost, Sealed, Timeout, Violation, wire::Mode};
-use sealpipe_tests::{Hand, Place, eventually, key, modes, place, raw, within};
-use sealpipe_tokio::{
-    Access, Config, ConnectOptions, Connection, ConnectionError, Error, Listener, Mismatch, Role,
-    Status,
+use sealpipe_driver::{
+    ConnectOptions, Connection, Error, Listener,
+    vocabulary::{Access, Config, ConnectionError, Mismatch, Role, Status},
 };
+use sealpipe_tests::{Adapter, Hand, Place, eventually, key, modes, place, raw, within};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
+
+sealpipe_tests::on_every_adapter! {
+    wrong_key,
+    plain_against_sealed_either_way,
+    other_version,
+    not_sealpipe_at_all,
+    silence_at_any_point_ends_at_the_deadline,
+    a_peer_that_dies_in_each_state,
+    an_initiator_that_dies_before_its_first_record,
+    a_handshake_that_was_changed_on_its_way,
+    a_refusal_is_told_by_its_status,
+    the_listener_goes_on_serving_others,
+    keys_are_rotated_under_way,
+}
 
 /// Short, so that what waits for it is done soon.
 const HANDSHAKE: Duration = Duration::from_millis(300);
@@ -29,7 +43,7 @@ fn preface(version: u8, mode: u8, status: u8) -> [u8; 16] {
     preface
 }
 
-fn why(result: Result<Connection, Error>) -> ConnectionError {
+fn why<R: Adapter>(result: Result<Connection<R>, Error>) -> ConnectionError {
     match result {
         Ok(_) => panic!("it connected"),
         Err(error) => error
@@ -40,12 +54,12 @@ fn why(result: Result<Connection, Error>) -> ConnectionError {
 }
 
 /// What both see when `client` connects to `server`.
-async fn both(client: Config, server: Config) -> (ConnectionError, ConnectionError) {
+async fn both<R: Adapter>(client: Config, server: Config) -> (ConnectionError, ConnectionError) {
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
     let start = Instant::now();
-    let (client, server) = tokio::join!(Connection::connect(&place.endpoint, client), async {
-        Connection::from_io(listener.accept().await, Role::Responder, server).await
+    let (client, server) = tokio::join!(Connection::<R>::connect(&place.endpoint, client), async {
+        R::connection(listener.accept().await, Role::Responder, server).await
     });
     assert!(start.elapsed() < SOON);
     (why(client), why(server))
@@ -53,7 +67,11 @@ async fn both(client: Config, server: Config) -> (ConnectionError, ConnectionErr
 
 /// What a server sees whose client sends `bytes`, and what it answers. With
 /// `dies`, the client ends after them; else it is silent.
-async fn server_sees(config: Config, bytes: &[u8], dies: bool) -> (ConnectionError, Vec<u8>) {
+async fn server_sees<R: Adapter>(
+    config: Config,
+    bytes: &[u8],
+    dies: bool,
+) -> (ConnectionError, Vec<u8>) {
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
     let start = Instant::now();
@@ -66,14 +84,14 @@ async fn server_sees(config: Config, bytes: &[u8], dies: bool) -> (ConnectionErr
         raw::read_to_end(&mut client, SOON).await
     };
     let (answer, error) = tokio::join!(client, async {
-        why(Connection::from_io(listener.accept().await, Role::Responder, config).await)
+        why(R::connection(listener.accept().await, Role::Responder, config).await)
     });
     assert!(start.elapsed() < SOON);
     (error, answer)
 }
 
 /// What a client sees whose server sends `bytes`, then is silent or dies.
-async fn client_sees(config: Config, bytes: &[u8], dies: bool) -> ConnectionError {
+async fn client_sees<R: Adapter>(config: Config, bytes: &[u8], dies: bool) -> ConnectionError {
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
     let start = Instant::now();
@@ -88,7 +106,7 @@ async fn client_sees(config: Config, bytes: &[u8], dies: bool) -> ConnectionErro
         }
     };
     let ((), error) = tokio::join!(server, async {
-        why(Connection::connect(&place.endpoint, config).await)
+        why(Connection::<R>::connect(&place.endpoint, config).await)
     });
     assert!(start.elapsed() < SOON);
     error
@@ -112,10 +130,9 @@ fn own_modes() -> [Config; 2] {
     [plain(), sealed(7)]
 }
 
-#[tokio::test]
-async fn wrong_key() {
+async fn wrong_key<R: Adapter>() {
     within(async {
-        let (client, server) = both(sealed(1), sealed(2)).await;
+        let (client, server) = both::<R>(sealed(1), sealed(2)).await;
         let (a, b) = (key(1).id(), key(2).id());
         assert_eq!(
             client,
@@ -135,14 +152,13 @@ async fn wrong_key() {
     .await;
 }
 
-#[tokio::test]
-async fn plain_against_sealed_either_way() {
+async fn plain_against_sealed_either_way<R: Adapter>() {
     within(async {
         let differs = |own, peer| ConnectionError::Mismatch(Mismatch::Mode { own, peer });
-        let (client, server) = both(plain(), sealed(1)).await;
+        let (client, server) = both::<R>(plain(), sealed(1)).await;
         assert_eq!(client, differs(Mode::Plain, Mode::Sealed));
         assert_eq!(server, differs(Mode::Sealed, Mode::Plain));
-        let (client, server) = both(sealed(1), plain()).await;
+        let (client, server) = both::<R>(sealed(1), plain()).await;
         assert_eq!(client, differs(Mode::Sealed, Mode::Plain));
         assert_eq!(server, differs(Mode::Plain, Mode::Sealed));
         assert_eq!(
@@ -153,16 +169,15 @@ async fn plain_against_sealed_either_way() {
     .await;
 }
 
-#[tokio::test]
-async fn other_version() {
+async fn other_version<R: Adapter>() {
     within(async {
         let differs = |peer| ConnectionError::Mismatch(Mismatch::Version { own: 1, peer });
         for config in own_modes() {
-            let (error, answer) = server_sees(config.clone(), &preface(9, 0, 0), false).await;
+            let (error, answer) = server_sees::<R>(config.clone(), &preface(9, 0, 0), false).await;
             assert_eq!(error, differs(9));
             assert_eq!(answer.len(), 16);
             assert_eq!((&answer[..5], answer[6]), (&preface(1, 0, 0)[..5], 3));
-            let error = client_sees(config, &preface(2, 0, 3), true).await;
+            let error = client_sees::<R>(config, &preface(2, 0, 3), true).await;
             assert_eq!(error, differs(2));
             assert!(error.to_string().contains("version 2"), "{error}");
         }
@@ -170,19 +185,18 @@ async fn other_version() {
     .await;
 }
 
-#[tokio::test]
-async fn not_sealpipe_at_all() {
+async fn not_sealpipe_at_all<R: Adapter>() {
     within(async {
         for config in own_modes() {
             for (bytes, shown) in [(HTTP, "\"GET / HT\""), (NOISE, "8e1142fe009d773c")] {
-                let (error, answer) = server_sees(config.clone(), bytes, false).await;
+                let (error, answer) = server_sees::<R>(config.clone(), bytes, false).await;
                 assert!(
                     matches!(error, ConnectionError::Mismatch(Mismatch::Magic { .. })),
                     "{error}"
                 );
                 assert!(error.to_string().contains(shown), "{error}");
                 assert!(answer.is_empty());
-                let error = client_sees(config.clone(), bytes, true).await;
+                let error = client_sees::<R>(config.clone(), bytes, true).await;
                 assert!(
                     matches!(error, ConnectionError::Mismatch(Mismatch::Magic { .. })),
                     "{error}"
@@ -193,15 +207,14 @@ async fn not_sealpipe_at_all() {
     .await;
 }
 
-#[tokio::test]
-async fn silence_at_any_point_ends_at_the_deadline() {
+async fn silence_at_any_point_ends_at_the_deadline<R: Adapter>() {
     within(async {
         let silent = ConnectionError::Timeout(Timeout::Handshake);
         for (config, mode) in own_modes().into_iter().zip([0, 1]) {
             let whole = preface(1, mode, 0);
             for said in [0, 7, 16] {
                 let start = Instant::now();
-                let (error, _) = server_sees(config.clone(), &whole[..said], false).await;
+                let (error, _) = server_sees::<R>(config.clone(), &whole[..said], false).await;
                 if said == 16 && mode == 1 {
                     // No key of that name: told at once.
                     assert!(matches!(
@@ -215,7 +228,7 @@ async fn silence_at_any_point_ends_at_the_deadline() {
                 if said == 16 && mode == 1 {
                     continue;
                 }
-                let error = client_sees(config.clone(), &whole[..said.min(7)], false).await;
+                let error = client_sees::<R>(config.clone(), &whole[..said.min(7)], false).await;
                 assert_eq!(error, silent, "after {said} bytes");
             }
         }
@@ -223,8 +236,7 @@ async fn silence_at_any_point_ends_at_the_deadline() {
     .await;
 }
 
-#[tokio::test]
-async fn a_peer_that_dies_in_each_state() {
+async fn a_peer_that_dies_in_each_state<R: Adapter>() {
     let lost = |lost| ConnectionError::Lost(lost);
     within(async {
         for (name, builder) in modes() {
@@ -242,7 +254,7 @@ async fn a_peer_that_dies_in_each_state() {
                 (40, Lost::Handshake),
                 (first.len() - 1, Lost::Handshake),
             ] {
-                let (error, _) = server_sees(config.clone(), &first[..said], true).await;
+                let (error, _) = server_sees::<R>(config.clone(), &first[..said], true).await;
                 assert_eq!(error, lost(wanted), "{name}, after {said} bytes");
             }
             // And all that a responder says until it hears more.
@@ -264,7 +276,7 @@ async fn a_peer_that_dies_in_each_state() {
                 (17, Lost::Handshake),
                 (40, Lost::Handshake),
             ] {
-                let error = client_sees(config.clone(), &answer[..said], true).await;
+                let error = client_sees::<R>(config.clone(), &answer[..said], true).await;
                 assert_eq!(error, lost(wanted), "{name}, after {said} bytes");
             }
         }
@@ -272,8 +284,7 @@ async fn a_peer_that_dies_in_each_state() {
     .await;
 }
 
-#[tokio::test]
-async fn an_initiator_that_dies_before_its_first_record() {
+async fn an_initiator_that_dies_before_its_first_record<R: Adapter>() {
     within(async {
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
@@ -287,15 +298,14 @@ async fn an_initiator_that_dies_before_its_first_record() {
             // It knows the keys now, and the listener does not know that it does.
         };
         let ((), server) = tokio::join!(client, async {
-            Connection::from_io(listener.accept().await, Role::Responder, sealed(7)).await
+            R::connection(listener.accept().await, Role::Responder, sealed(7)).await
         });
         assert_eq!(why(server), ConnectionError::Lost(Lost::Handshake));
     })
     .await;
 }
 
-#[tokio::test]
-async fn a_handshake_that_was_changed_on_its_way() {
+async fn a_handshake_that_was_changed_on_its_way<R: Adapter>() {
     let changed = ConnectionError::Authentication(Sealed::Handshake);
     within(async {
         // The initiator's message, with one bit flipped: both are told.
@@ -310,7 +320,7 @@ async fn a_handshake_that_was_changed_on_its_way() {
             hand.ended().await
         };
         let (client, server) = tokio::join!(client, async {
-            Connection::from_io(listener.accept().await, Role::Responder, sealed(7)).await
+            R::connection(listener.accept().await, Role::Responder, sealed(7)).await
         });
         assert_eq!(client, changed);
         assert_eq!(why(server), changed);
@@ -323,7 +333,8 @@ async fn a_handshake_that_was_changed_on_its_way() {
             hand.write(&bytes).await.unwrap();
             while hand.read().await {}
         };
-        let ((), client) = tokio::join!(server, Connection::connect(&place.endpoint, sealed(7)));
+        let ((), client) =
+            tokio::join!(server, Connection::<R>::connect(&place.endpoint, sealed(7)));
         assert_eq!(why(client), changed);
         // A length that no handshake message has, told before any more comes.
         let id = key(7).id();
@@ -331,7 +342,7 @@ async fn a_handshake_that_was_changed_on_its_way() {
         bytes[8..].copy_from_slice(&id.0);
         for (length, found) in [([0, 47], 47), ([4, 1], 1025), ([0xff, 0xff], 65_535)] {
             let bytes = [&bytes[..], &length].concat();
-            let (error, answer) = server_sees(sealed(7), &bytes, false).await;
+            let (error, answer) = server_sees::<R>(sealed(7), &bytes, false).await;
             assert_eq!(
                 error,
                 ConnectionError::Violation(Violation::HandshakeLength { length: found })
@@ -342,15 +353,14 @@ async fn a_handshake_that_was_changed_on_its_way() {
     .await;
 }
 
-#[tokio::test]
-async fn a_refusal_is_told_by_its_status() {
+async fn a_refusal_is_told_by_its_status<R: Adapter>() {
     within(async {
         for (status, wanted) in [
             (1, Status::Refused),
             (7, Status::ShuttingDown),
             (99, Status::Refused),
         ] {
-            let error = client_sees(plain(), &preface(1, 0, status), true).await;
+            let error = client_sees::<R>(plain(), &preface(1, 0, status), true).await;
             assert_eq!(error, ConnectionError::Refused(wanted));
         }
         // A busy server is asked again, and what it said is in the error at last.
@@ -363,7 +373,7 @@ async fn a_refusal_is_told_by_its_status() {
                 raw::read_to_end(&mut client, SOON).await;
             }
         });
-        let error = ConnectOptions::new(plain())
+        let error = ConnectOptions::<R>::new(plain())
             .timeout(Duration::from_millis(500))
             .connect(&place.endpoint)
             .await
@@ -383,9 +393,9 @@ async fn a_refusal_is_told_by_its_status() {
     .await;
 }
 
-async fn serves(place: &Place, listener: &mut Listener, config: Config) {
+async fn serves<R: Adapter>(place: &Place, listener: &mut Listener<R>, config: Config) {
     let (client, server) = tokio::join!(
-        Connection::connect(&place.endpoint, config),
+        Connection::<R>::connect(&place.endpoint, config),
         listener.accept()
     );
     let (client, server) = (client.unwrap(), server.unwrap());
@@ -394,12 +404,11 @@ async fn serves(place: &Place, listener: &mut Listener, config: Config) {
     assert_eq!(received.unwrap().unwrap().payload, "still here");
 }
 
-#[tokio::test]
-async fn the_listener_goes_on_serving_others() {
+async fn the_listener_goes_on_serving_others<R: Adapter>() {
     within(async {
         for (config, other) in [(plain(), sealed(3)), (sealed(7), sealed(3))] {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let mut misfits = Vec::new();
             for bytes in [
                 HTTP,
@@ -414,7 +423,7 @@ async fn the_listener_goes_on_serving_others() {
                 misfits.push(stream);
                 serves(&place, &mut listener, config.clone()).await;
             }
-            let error = Connection::connect(&place.endpoint, other).await;
+            let error = Connection::<R>::connect(&place.endpoint, other).await;
             assert!(matches!(why(error), ConnectionError::Mismatch(_)));
             serves(&place, &mut listener, config.clone()).await;
             // Each is let go of by its deadline, told or not.
@@ -427,8 +436,7 @@ async fn the_listener_goes_on_serving_others() {
     .await;
 }
 
-#[tokio::test]
-async fn keys_are_rotated_under_way() {
+async fn keys_are_rotated_under_way<R: Adapter>() {
     within(async {
         let (old, new, both) = (
             sealed(1),
@@ -436,11 +444,11 @@ async fn keys_are_rotated_under_way() {
             Config::sealed(key(2)).also_accept(key(1)).build().unwrap(),
         );
         let place = place();
-        let mut listener = Listener::bind(&place.endpoint, both.clone()).unwrap();
+        let mut listener = Listener::<R>::bind(&place.endpoint, both.clone()).unwrap();
         for client in [old.clone(), new.clone(), both] {
             serves(&place, &mut listener, client).await;
         }
-        let error = why(Connection::connect(&place.endpoint, sealed(3)).await);
+        let error = why(Connection::<R>::connect(&place.endpoint, sealed(3)).await);
         assert_eq!(
             error,
             ConnectionError::Mismatch(Mismatch::Key {
@@ -454,10 +462,10 @@ async fn keys_are_rotated_under_way() {
             sealpipe_endpoint::connect(&place.endpoint, &Access::SameUser).is_err()
         })
         .await;
-        let mut listener = Listener::bind(&place.endpoint, new.clone()).unwrap();
+        let mut listener = Listener::<R>::bind(&place.endpoint, new.clone()).unwrap();
         serves(&place, &mut listener, new).await;
         assert!(matches!(
-            why(Connection::connect(&place.endpoint, old).await),
+            why(Connection::<R>::connect(&place.endpoint, old).await),
             ConnectionError::Mismatch(Mismatch::Key { .. })
         ));
     })

@@ -2,12 +2,33 @@
 //! deadline holds.
 
 use sealpipe_core::wire::Frame;
-use sealpipe_tests::{Hand, connected, data, eventually, modes, place, raw, within};
-use sealpipe_tokio::{
-    AckLevel, Close, Config, ConfigBuilder, Connection, ConnectionError, Error, Listener, Message,
-    Outcome, Role, SendError, SendErrorReason,
+use sealpipe_driver::{
+    Connection, Error, Listener, Runtime, SendError,
+    vocabulary::{
+        AckLevel, Close, Config, ConfigBuilder, ConnectionError, Message, Outcome, Role,
+        SendErrorReason,
+    },
 };
+use sealpipe_tests::{Adapter, Hand, connected, data, eventually, modes, place, raw, within};
 use std::time::{Duration, Instant};
+
+sealpipe_tests::on_every_adapter! {
+    awaited_sends_run_back_to_back,
+    who_only_receives_writes_the_rest,
+    an_ack_does_not_wait_for_the_program_to_come_back,
+    a_server_that_greets_and_goes_is_heard,
+    a_client_that_tells_and_goes_is_heard,
+    dropped_without_finish_what_was_queued_still_goes_out,
+    a_verdict_given_just_before_the_end_arrives,
+    a_peer_that_finishes_is_the_end_of_its_messages,
+    after_finish_nothing_more_is_sent,
+    a_send_ends_at_its_deadline_and_says_what_is_known,
+    operations_end_after_send_timeout,
+    close_waits_for_the_answer_and_no_longer_than_its_deadline,
+    a_peer_that_hangs_is_found_out,
+    pings_that_share_an_answer_all_get_it,
+    a_listener_is_dropped_while_clients_connect,
+}
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -15,12 +36,11 @@ fn built(builder: ConfigBuilder) -> Config {
     builder.build().unwrap()
 }
 
-#[tokio::test]
-async fn awaited_sends_run_back_to_back() {
+async fn awaited_sends_run_back_to_back<R: Runtime>() {
     for (name, builder) in modes() {
         let config = built(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let received = tokio::spawn(async move {
                 while let Some(message) = b.recv().await.unwrap() {
                     message.accept();
@@ -46,8 +66,7 @@ async fn awaited_sends_run_back_to_back() {
     }
 }
 
-#[tokio::test]
-async fn who_only_receives_writes_the_rest() {
+async fn who_only_receives_writes_the_rest<R: Adapter>() {
     // The stream takes a few bytes at a time, and nobody waits for the message to go
     // out: whoever waits for something else writes on.
     for (name, builder) in modes() {
@@ -55,8 +74,8 @@ async fn who_only_receives_writes_the_rest() {
         within(async {
             let (a, b) = tokio::io::duplex(64);
             let (a, b) = tokio::join!(
-                Connection::from_io(a, Role::Initiator, config.clone()),
-                Connection::from_io(b, Role::Responder, config),
+                R::connection(Box::new(a), Role::Initiator, config.clone()),
+                R::connection(Box::new(b), Role::Responder, config),
             );
             let (a, b) = (a.unwrap(), b.unwrap());
             let start = Instant::now();
@@ -76,12 +95,11 @@ async fn who_only_receives_writes_the_rest() {
     }
 }
 
-#[tokio::test]
-async fn an_ack_does_not_wait_for_the_program_to_come_back() {
+async fn an_ack_does_not_wait_for_the_program_to_come_back<R: Runtime>() {
     for (name, builder) in modes() {
         let config = built(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let sending = tokio::spawn(async move {
                 let start = Instant::now();
                 let message = Message::new("one").with_ack(AckLevel::Received);
@@ -99,14 +117,13 @@ async fn an_ack_does_not_wait_for_the_program_to_come_back() {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_greets_and_goes_is_heard() {
+async fn a_server_that_greets_and_goes_is_heard<R: Runtime>() {
     // Its messages and its goodbye may come with the end of the handshake.
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let server = tokio::spawn(async move {
                 for _ in 0..20 {
                     let server = listener.accept().await.unwrap();
@@ -114,7 +131,7 @@ async fn a_server_that_greets_and_goes_is_heard() {
                 }
             });
             for _ in 0..20 {
-                let client = Connection::connect(&place.endpoint, config.clone())
+                let client = Connection::<R>::connect(&place.endpoint, config.clone())
                     .await
                     .unwrap();
                 let message = client.recv().await.unwrap().unwrap();
@@ -127,17 +144,16 @@ async fn a_server_that_greets_and_goes_is_heard() {
     }
 }
 
-#[tokio::test]
-async fn a_client_that_tells_and_goes_is_heard() {
+async fn a_client_that_tells_and_goes_is_heard<R: Runtime>() {
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
             let place = place();
-            let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             for n in 0..20u8 {
                 // All of it before the listener looks again.
                 let client = async {
-                    let client = Connection::connect(&place.endpoint, config.clone())
+                    let client = Connection::<R>::connect(&place.endpoint, config.clone())
                         .await
                         .unwrap();
                     client.send(vec![n]).await.unwrap();
@@ -152,12 +168,11 @@ async fn a_client_that_tells_and_goes_is_heard() {
     }
 }
 
-#[tokio::test]
-async fn dropped_without_finish_what_was_queued_still_goes_out() {
+async fn dropped_without_finish_what_was_queued_still_goes_out<R: Runtime>() {
     for (_, builder) in modes() {
         let config = built(builder.max_message(1 << 20).receive_window(1 << 20, 64));
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             for n in 0..40u8 {
                 drop(a.try_send(vec![n; 200_000]).unwrap());
             }
@@ -175,14 +190,13 @@ async fn dropped_without_finish_what_was_queued_still_goes_out() {
     }
 }
 
-#[tokio::test]
-async fn a_verdict_given_just_before_the_end_arrives() {
+async fn a_verdict_given_just_before_the_end_arrives<R: Runtime>() {
     for (_, builder) in modes() {
         let config = built(builder);
         for closes in [false, true] {
             let config = config.clone();
             within(async {
-                let (a, b, _place) = connected(config.clone(), config).await;
+                let (a, b, _place) = connected::<R>(config.clone(), config).await;
                 let message = |text: &'static str| Message::new(text).with_ack(AckLevel::Processed);
                 let first = a.try_send(message("accepted")).unwrap();
                 let second = a.try_send(message("taken, no verdict")).unwrap();
@@ -211,12 +225,11 @@ async fn a_verdict_given_just_before_the_end_arrives() {
     }
 }
 
-#[tokio::test]
-async fn a_peer_that_finishes_is_the_end_of_its_messages() {
+async fn a_peer_that_finishes_is_the_end_of_its_messages<R: Runtime>() {
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let server = async {
                 assert_eq!(b.recv().await.unwrap().unwrap().payload, "last");
                 assert!(b.recv().await.unwrap().is_none());
@@ -250,10 +263,9 @@ async fn a_peer_that_finishes_is_the_end_of_its_messages() {
     }
 }
 
-#[tokio::test]
-async fn after_finish_nothing_more_is_sent() {
+async fn after_finish_nothing_more_is_sent<R: Runtime>() {
     within(async {
-        let (a, b, _place) = connected(Config::default(), Config::default()).await;
+        let (a, b, _place) = connected::<R>(Config::default(), Config::default()).await;
         let finishing = a.finish();
         let checks = async {
             assert!(b.recv().await.unwrap().is_none());
@@ -277,8 +289,7 @@ async fn after_finish_nothing_more_is_sent() {
     .await;
 }
 
-#[tokio::test]
-async fn a_send_ends_at_its_deadline_and_says_what_is_known() {
+async fn a_send_ends_at_its_deadline_and_says_what_is_known<R: Runtime>() {
     const LIMIT: Duration = Duration::from_millis(200);
     for (_, builder) in modes() {
         let config = built(
@@ -288,7 +299,7 @@ async fn a_send_ends_at_its_deadline_and_says_what_is_known() {
                 .send_queue(4000, 4),
         );
         within(async {
-            let (a, b, _place) = connected(config.clone(), config).await;
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
             let message = || {
                 Message::new(vec![7; 1000])
                     .with_ack(AckLevel::Processed)
@@ -328,8 +339,7 @@ async fn a_send_ends_at_its_deadline_and_says_what_is_known() {
     }
 }
 
-#[tokio::test]
-async fn operations_end_after_send_timeout() {
+async fn operations_end_after_send_timeout<R: Runtime>() {
     const LIMIT: Duration = Duration::from_millis(200);
     within(async {
         let config = built(
@@ -340,7 +350,7 @@ async fn operations_end_after_send_timeout() {
                 .close_timeout(LIMIT)
                 .send_timeout(LIMIT),
         );
-        let (a, b, _place) = connected(config.clone(), config).await;
+        let (a, b, _place) = connected::<R>(config.clone(), config).await;
         // Those in the queue outlast those that wait for room in it.
         let message = || Message::new(vec![0; 1000]).with_deadline(Duration::from_secs(20));
         let start = Instant::now();
@@ -379,13 +389,12 @@ async fn operations_end_after_send_timeout() {
     .await;
 }
 
-#[tokio::test]
-async fn close_waits_for_the_answer_and_no_longer_than_its_deadline() {
+async fn close_waits_for_the_answer_and_no_longer_than_its_deadline<R: Runtime>() {
     const LIMIT: Duration = Duration::from_millis(300);
     within(async {
         let config = || built(Config::plain().close_timeout(LIMIT));
         // The other side answers by itself, whatever its program does.
-        let (a, b, _place) = connected(config(), config()).await;
+        let (a, b, _place) = connected::<R>(config(), config()).await;
         let start = Instant::now();
         a.close(Close::new(256, "over")).await;
         assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
@@ -395,7 +404,7 @@ async fn close_waits_for_the_answer_and_no_longer_than_its_deadline() {
         // One that is stopped does not.
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
-        let (a, _hand) = tokio::join!(Connection::connect(&place.endpoint, config()), async {
+        let (a, _hand) = tokio::join!(Connection::<R>::connect(&place.endpoint, config()), async {
             Hand::open(listener.accept().await, Role::Responder, config()).await
         });
         let a = a.unwrap();
@@ -408,8 +417,7 @@ async fn close_waits_for_the_answer_and_no_longer_than_its_deadline() {
     .await;
 }
 
-#[tokio::test]
-async fn a_peer_that_hangs_is_found_out() {
+async fn a_peer_that_hangs_is_found_out<R: Runtime>() {
     within(async {
         let config = || {
             built(Config::plain().keepalive(
@@ -419,9 +427,10 @@ async fn a_peer_that_hangs_is_found_out() {
         };
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
-        let (a, mut hand) = tokio::join!(Connection::connect(&place.endpoint, config()), async {
-            Hand::open(listener.accept().await, Role::Responder, config()).await
-        });
+        let (a, mut hand) =
+            tokio::join!(Connection::<R>::connect(&place.endpoint, config()), async {
+                Hand::open(listener.accept().await, Role::Responder, config()).await
+            });
         let a = a.unwrap();
         let start = Instant::now();
         let error = a.recv().await.unwrap_err();
@@ -436,7 +445,7 @@ async fn a_peer_that_hangs_is_found_out() {
         assert!(matches!(end, ConnectionError::ClosedByPeer(close) if close.code == 4));
         assert_eq!(asked.messages_received, 0);
         // A living peer answers, and stays.
-        let (a, b, _place) = connected(config(), config()).await;
+        let (a, b, _place) = connected::<R>(config(), config()).await;
         let left = tokio::time::timeout(Duration::from_millis(1_200), a.recv()).await;
         assert!(left.is_err(), "{left:?}");
         assert!(a.is_connected() && b.is_connected());
@@ -444,10 +453,9 @@ async fn a_peer_that_hangs_is_found_out() {
     .await;
 }
 
-#[tokio::test]
-async fn pings_that_share_an_answer_all_get_it() {
+async fn pings_that_share_an_answer_all_get_it<R: Runtime>() {
     within(async {
-        let (a, b, _place) = connected(Config::default(), Config::default()).await;
+        let (a, b, _place) = connected::<R>(Config::default(), Config::default()).await;
         let (first, second, third) = tokio::join!(a.ping(), a.ping(), a.ping());
         for round_trip in [first, second, third] {
             assert!(round_trip.unwrap() < SOON);
@@ -456,7 +464,7 @@ async fn pings_that_share_an_answer_all_get_it() {
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
         let (client, mut hand) = tokio::join!(
-            Connection::connect(&place.endpoint, Config::default()),
+            Connection::<R>::connect(&place.endpoint, Config::default()),
             async {
                 let stream = listener.accept().await;
                 Hand::open(stream, Role::Responder, Config::default()).await
@@ -481,18 +489,17 @@ async fn pings_that_share_an_answer_all_get_it() {
     .await;
 }
 
-#[tokio::test]
-async fn a_listener_is_dropped_while_clients_connect() {
+async fn a_listener_is_dropped_while_clients_connect<R: Runtime>() {
     for (_, builder) in modes() {
         let config = built(builder.handshake_timeout(Duration::from_secs(2)));
         within(async {
             let place = place();
-            let listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
             let mut clients = Vec::new();
             for _ in 0..50 {
                 let (endpoint, config) = (place.endpoint.clone(), config.clone());
                 clients.push(tokio::spawn(async move {
-                    let connecting = Connection::connect(&endpoint, config).await;
+                    let connecting = Connection::<R>::connect(&endpoint, config).await;
                     match connecting {
                         // It was accepted; nobody took it, and it is told so.
                         Ok(client) => drop(client.recv().await),
