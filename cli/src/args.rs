@@ -1,7 +1,7 @@
 //! What can be said on the command line.
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use sealpipe_tokio::{AckLevel, Endpoint};
+use sealpipe_driver::vocabulary::{AckLevel, Endpoint};
 use std::{path::PathBuf, time::Duration};
 
 /// Messages between two programs of one machine: framed, acknowledged, and
@@ -33,13 +33,19 @@ pub(crate) struct Arguments {
     /// Log more to stderr: -v the life of connections, -vv also system calls
     /// and byte counts, -vvv also the runtime. Never payloads or keys. Warnings
     /// are logged always. SEALPIPE_LOG sets it for each part, as in
-    /// "warn,sealpipe_tokio=trace"
+    /// "warn,sealpipe_endpoint=trace"
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
     pub(crate) verbose: u8,
 
-    /// The asynchronous runtime to run on
-    #[arg(long, global = true, value_enum, default_value_t = Runtime::Tokio, value_name = "NAME", display_order = 101)]
-    pub(crate) runtime: Runtime,
+    /// The adapter to run on: tokio unless said; all of them, for the demo
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "NAME",
+        display_order = 101
+    )]
+    pub(crate) runtime: Option<Runtime>,
 }
 
 const EXIT_CODES: &str = "\
@@ -54,10 +60,26 @@ Exit codes:
   7  the peer broke the protocol
 Where several apply, the one that is first in 7, 4, 5, 6, 3 counts.";
 
-/// The runtimes there is an adapter for.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// What there is an adapter for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
+    /// Driven by tokio
     Tokio,
+    /// Driven by async-io, as under smol and async-std
+    Smol,
+    /// The thread itself waits for its sockets or pipes
+    Blocking,
+}
+
+impl Runtime {
+    /// As it is said on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Runtime::Tokio => "tokio",
+            Runtime::Smol => "smol",
+            Runtime::Blocking => "blocking",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

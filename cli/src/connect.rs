@@ -5,10 +5,13 @@ use crate::{
     exit::Failure,
     key,
 };
-use sealpipe_tokio::{ConnectOptions, Connection};
+use sealpipe_driver::{ConnectOptions, Connection, Runtime};
 
 /// Connects as the options say.
-pub(crate) async fn connect(common: &Common, reach: &Reach) -> Result<Connection, Failure> {
+pub(crate) async fn connect<R: Runtime>(
+    common: &Common,
+    reach: &Reach,
+) -> Result<Connection<R>, Failure> {
     let config = key::config(common, Some(reach.timeout))?;
     let mut options = ConnectOptions::new(config)
         .timeout(reach.timeout)

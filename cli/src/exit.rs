@@ -1,7 +1,10 @@
 //! Exit codes: one place that says which error gives which.
 
 use sealpipe_core::{Sealed, SendErrorReason};
-use sealpipe_tokio::{Close, ConnectionError, EndpointError, Error, ErrorKind, SendError, Status};
+use sealpipe_driver::{
+    Error, SendError,
+    vocabulary::{Close, ConnectionError, EndpointError, ErrorKind, Status},
+};
 use std::{error::Error as _, fmt};
 
 /// How the program ends. Scripts rely on these numbers.

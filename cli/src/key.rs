@@ -4,7 +4,7 @@ use crate::{
     args::Common,
     exit::{Code, Failure},
 };
-use sealpipe_tokio::{Config, Key};
+use sealpipe_driver::vocabulary::{Config, Key};
 use std::{fs::File, io::Read, path::Path, time::Duration};
 use zeroize::Zeroizing;
 

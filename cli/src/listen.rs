@@ -8,7 +8,10 @@ use crate::{
     stop,
     text::note,
 };
-use sealpipe_tokio::{Close, Connection, Kind, Listener, Message, Received, Rejection};
+use sealpipe_driver::{
+    Connection, Listener, Runtime,
+    vocabulary::{Close, Kind, Message, Received, Rejection},
+};
 use std::{
     sync::{
         Arc,
@@ -23,8 +26,8 @@ const GOODBYES: Duration = Duration::from_secs(6);
 
 /// What every connection works with.
 #[derive(Clone)]
-struct Desk {
-    output: Output,
+struct Desk<R: Runtime> {
+    output: Output<R>,
     format: Format,
     echo: bool,
     /// How many more messages are wanted.
@@ -32,7 +35,7 @@ struct Desk {
     stopping: watch::Receiver<bool>,
 }
 
-impl Desk {
+impl<R: Runtime> Desk<R> {
     /// The right to print one message, if there is one left.
     fn ticket(&self) -> bool {
         let take = |left: u64| left.checked_sub(1);
@@ -42,10 +45,10 @@ impl Desk {
     }
 }
 
-pub(crate) async fn run(args: Listen) -> Result<(), Failure> {
+pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
     let config = key::config(&args.common, None)?;
     let endpoint = &args.common.endpoint;
-    let mut listener = Listener::bind(endpoint, config)
+    let mut listener = Listener::<R>::bind(endpoint, config)
         .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))?;
     let (output, mut ended) = Output::start(args.count).map_err(|error| {
         Failure::new(
@@ -98,7 +101,7 @@ pub(crate) async fn run(args: Listen) -> Result<(), Failure> {
 }
 
 /// Prints what comes over one connection.
-async fn serve(connection: Connection, number: u64, mut desk: Desk) {
+async fn serve<R: Runtime>(connection: Connection<R>, number: u64, mut desk: Desk<R>) {
     let finished = loop {
         let received = tokio::select! {
             biased;
@@ -148,7 +151,7 @@ async fn serve(connection: Connection, number: u64, mut desk: Desk) {
 }
 
 /// Sends a message's bytes back.
-async fn echo(connection: &Connection, number: u64, message: Received) {
+async fn echo<R: Runtime>(connection: &Connection<R>, number: u64, message: Received) {
     let payload = message.payload;
     let reply = match (message.kind, message.correlation, message.topic) {
         (Kind::Request, Some(id), _) => Message::correlated(Kind::Reply, id, payload),

@@ -39,7 +39,7 @@ fn parse(text: &str) -> Result<Targets, Failure> {
             Code::Usage,
             format!(
                 "the variable {VARIABLE} cannot be used: {error}; set it to a level (off, error, \
-                 warn, debug, trace), or to some such as \"warn,sealpipe_tokio=trace\""
+                 warn, debug, trace), or to some such as \"warn,sealpipe_endpoint=trace\""
             ),
         )
     })
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn levels_and_targets_are_taken() {
-        for good in ["off", "trace", "warn,sealpipe_tokio=trace"] {
+        for good in ["off", "trace", "warn,sealpipe_endpoint=trace"] {
             parse(good).unwrap();
         }
         assert_eq!(parse("a=b=c").unwrap_err().code, Code::Usage);

@@ -5,7 +5,7 @@
 
 use crate::text;
 use base64::Engine;
-use sealpipe_tokio::{Rejection, Verdict};
+use sealpipe_driver::{Runtime, Verdict, vocabulary::Rejection};
 use std::{
     fmt::Write as _,
     io::{self, ErrorKind, Write},
@@ -29,23 +29,23 @@ pub(crate) enum End {
 }
 
 /// A line to print, and what waits for it.
-struct Line {
+struct Line<R: Runtime> {
     /// With its line feed; empty to wait for those before it.
     text: String,
-    verdict: Option<Verdict>,
+    verdict: Option<Verdict<R>>,
     printed: Option<oneshot::Sender<()>>,
 }
 
 /// Where lines are given in.
 #[derive(Debug, Clone)]
-pub(crate) struct Output {
-    lines: mpsc::Sender<Line>,
+pub(crate) struct Output<R: Runtime> {
+    lines: mpsc::Sender<Line<R>>,
 }
 
-impl Output {
+impl<R: Runtime> Output<R> {
     /// Starts the writer. What comes second tells the end, once: `count` lines
     /// were written, or no more can be.
-    pub(crate) fn start(count: Option<u64>) -> io::Result<(Output, oneshot::Receiver<End>)> {
+    pub(crate) fn start(count: Option<u64>) -> io::Result<(Output<R>, oneshot::Receiver<End>)> {
         let (lines, queue) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let writer = Writer {
@@ -61,7 +61,7 @@ impl Output {
 
     /// Prints a line; its message is accepted when it was flushed, and rejected
     /// if it could not be.
-    pub(crate) async fn print(&self, text: String, verdict: Verdict) {
+    pub(crate) async fn print(&self, text: String, verdict: Verdict<R>) {
         self.hand_over(text, Some(verdict), None).await;
     }
 
@@ -76,7 +76,7 @@ impl Output {
     async fn hand_over(
         &self,
         text: String,
-        verdict: Option<Verdict>,
+        verdict: Option<Verdict<R>>,
         printed: Option<oneshot::Sender<()>>,
     ) {
         let line = Line {
@@ -96,7 +96,7 @@ struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    fn run(mut self, mut queue: mpsc::Receiver<Line>) {
+    fn run<R: Runtime>(mut self, mut queue: mpsc::Receiver<Line<R>>) {
         let mut batch = String::new();
         let mut waiting = Vec::new();
         while let Some(first) = queue.blocking_recv() {
@@ -128,7 +128,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// The lines are out, or lost.
-    fn settle(&mut self, lines: &mut Vec<Line>) {
+    fn settle<R: Runtime>(&mut self, lines: &mut Vec<Line<R>>) {
         let works = self.end.is_some();
         for line in lines.drain(..) {
             match line.verdict {
@@ -227,7 +227,7 @@ mod tests {
         let lines = |texts: &[&str]| {
             let (sender, queue) = mpsc::channel(8);
             for text in texts {
-                let line = Line {
+                let line = Line::<sealpipe_tokio::Tokio> {
                     text: (*text).to_owned(),
                     verdict: None,
                     printed: None,

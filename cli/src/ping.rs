@@ -6,14 +6,14 @@ use crate::{
     exit::{Code, Failure},
     round_trips::{RoundTrips, Shown},
 };
-use sealpipe_tokio::Close;
+use sealpipe_driver::{Runtime, vocabulary::Close};
 use std::{
     fmt,
     io::{self, ErrorKind, Write},
 };
 
-pub(crate) async fn run(args: Ping) -> Result<(), Failure> {
-    let connection = connect(&args.common, &args.reach).await?;
+pub(crate) async fn run<R: Runtime>(args: Ping) -> Result<(), Failure> {
+    let connection = connect::<R>(&args.common, &args.reach).await?;
     let endpoint = &args.common.endpoint;
     let mut times = Vec::new();
     for number in 1..=args.count {

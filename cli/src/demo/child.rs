@@ -1,7 +1,10 @@
 //! The other process, as seen from the one that started it.
 
 use super::place::Place;
-use crate::exit::{Code, Failure};
+use crate::{
+    args::Runtime,
+    exit::{Code, Failure},
+};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -43,11 +46,11 @@ fn failed(what: impl std::fmt::Display) -> Failure {
 }
 
 impl Child {
-    pub(super) fn start(verbose: u8) -> Result<Child, Failure> {
+    pub(super) fn start(runtime: Runtime, verbose: u8) -> Result<Child, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| failed(format_args!("cannot be found: {error}")))?;
         let mut process = Command::new(program)
-            .arg("demo-listener")
+            .args(["demo-listener", "--runtime", runtime.name()])
             .args((0..verbose).map(|_| "-v"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

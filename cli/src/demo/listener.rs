@@ -2,14 +2,17 @@
 
 use super::pattern::{Account, Pattern};
 use crate::exit::{Code, Failure};
-use sealpipe_tokio::{Config, Connection, Endpoint, Key, Listener, Rejection};
+use sealpipe_driver::{
+    Connection, Listener, Runtime,
+    vocabulary::{Config, Endpoint, Key, Rejection},
+};
 use serde_json::json;
 use std::io::{self, BufRead, Read, Write};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 /// Runs until stdin ends.
-pub(crate) async fn run() -> Result<(), Failure> {
+pub(crate) async fn run<R: Runtime>() -> Result<(), Failure> {
     let (orders, given) = oneshot::channel();
     let (over, stdin_ended) = oneshot::channel::<()>();
     std::thread::spawn(move || {
@@ -30,7 +33,7 @@ pub(crate) async fn run() -> Result<(), Failure> {
     tokio::select! {
         // Orders that cannot be followed are told first.
         biased;
-        result = listen(&key, &endpoints) => result,
+        result = listen::<R>(&key, &endpoints) => result,
         _ = stdin_ended => Ok(()),
     }
 }
@@ -42,14 +45,14 @@ fn no_orders() -> Failure {
     )
 }
 
-async fn listen(key: &str, endpoints: &str) -> Result<(), Failure> {
+async fn listen<R: Runtime>(key: &str, endpoints: &str) -> Result<(), Failure> {
     let key = Key::from_hex(key).map_err(|_| no_orders())?;
     let endpoints: [String; 2] = serde_json::from_str(endpoints).map_err(|_| no_orders())?;
     let [plain, sealed] = endpoints.map(|endpoint| endpoint.parse::<Endpoint>());
     let bind = |endpoint: Result<Endpoint, _>, config: Result<Config, _>| {
         let endpoint = endpoint.map_err(|_| no_orders())?;
         let config = config.map_err(|_| no_orders())?;
-        Listener::bind(&endpoint, config)
+        Listener::<R>::bind(&endpoint, config)
             .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))
     };
     let mut plain = bind(plain, Config::plain().build())?;
@@ -73,7 +76,7 @@ async fn listen(key: &str, endpoints: &str) -> Result<(), Failure> {
 }
 
 /// Receives to the end; says what came.
-async fn check_all(connection: &Connection, pattern: &Pattern) -> serde_json::Value {
+async fn check_all<R: Runtime>(connection: &Connection<R>, pattern: &Pattern) -> serde_json::Value {
     let mut account = Account::new();
     let (mut changed, mut misplaced) = (0u64, 0u64);
     loop {

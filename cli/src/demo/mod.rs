@@ -13,6 +13,7 @@ mod sender;
 mod table;
 
 use crate::{
+    args::Runtime,
     exit::{Code, Failure},
     ping::print,
     stop,
@@ -20,16 +21,20 @@ use crate::{
 use child::Child;
 use place::Place;
 use progress::Progress;
-use sealpipe_tokio::{Config, Key};
+use sealpipe_driver::vocabulary::{Config, Key};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The whole demonstration is over by then.
-const LIMIT: Duration = Duration::from_secs(18);
+/// One adapter has been shown by then, and all of them within 20 s.
+const LIMIT: Duration = Duration::from_secs(6);
 
-pub(crate) async fn run(verbose: u8) -> Result<(), Failure> {
+/// Shows one of the adapters.
+pub(crate) async fn run<R: sealpipe_driver::Runtime>(
+    runtime: Runtime,
+    verbose: u8,
+) -> Result<(), Failure> {
     let asked = stop::asked();
-    let demonstration = tokio::time::timeout(LIMIT, demonstrate(verbose));
+    let demonstration = tokio::time::timeout(LIMIT, demonstrate::<R>(runtime, verbose));
     tokio::select! {
         result = demonstration => result.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -46,7 +51,10 @@ pub(crate) async fn run(verbose: u8) -> Result<(), Failure> {
     }
 }
 
-async fn demonstrate(verbose: u8) -> Result<(), Failure> {
+async fn demonstrate<R: sealpipe_driver::Runtime>(
+    runtime: Runtime,
+    verbose: u8,
+) -> Result<(), Failure> {
     // Dropped in the opposite order: the directory goes when its user has.
     let place = Place::new()?;
     let mut key = Zeroizing::new([0; 32]);
@@ -56,11 +64,12 @@ async fn demonstrate(verbose: u8) -> Result<(), Failure> {
             format!("the system has no random bytes for a key: {error}; try again"),
         )
     })?;
-    let mut child = Child::start(verbose)?;
+    let mut child = Child::start(runtime, verbose)?;
     let addresses = child.order(&place, &key).await?;
     print(format_args!(
-        "This process ({}) sends to another ({}), which checks and acknowledges each message:\n  \
+        "{}: this process ({}) sends to another ({}), which checks and acknowledges each message:\n  \
          plain:  {}\n  sealed: {} with a key made for this run\n",
+        runtime.name(),
         std::process::id(),
         child.id(),
         addresses[0],
@@ -77,7 +86,7 @@ async fn demonstrate(verbose: u8) -> Result<(), Failure> {
     ];
     let mut columns = Vec::new();
     for (name, endpoint, config) in modes {
-        let sent = sender::run(name, endpoint, config, &mut progress).await?;
+        let sent = sender::run::<R>(name, endpoint, config, &mut progress).await?;
         let report = child.report().await?;
         columns.push(table::Column { name, sent, report });
     }
@@ -87,7 +96,7 @@ async fn demonstrate(verbose: u8) -> Result<(), Failure> {
     let faults: Vec<String> = columns.iter().filter_map(table::Column::fault).collect();
     if faults.is_empty() {
         print(format_args!(
-            "\nAll messages, of 0 B to 1 MiB, arrived once, in order and unchanged."
+            "\nAll messages, of 0 B to 1 MiB, arrived once, in order and unchanged.\n"
         ))
     } else {
         Err(Failure::new(

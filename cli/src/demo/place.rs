@@ -2,7 +2,7 @@
 //! uses, and gone afterwards.
 
 use crate::exit::{Code, Failure};
-use sealpipe_tokio::Endpoint;
+use sealpipe_driver::vocabulary::Endpoint;
 use std::fmt::Write as _;
 
 /// Two endpoints of this run alone.

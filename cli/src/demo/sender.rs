@@ -8,9 +8,9 @@ use crate::{
     exit::{Code, Failure, of_send},
     round_trips::RoundTrips,
 };
-use sealpipe_tokio::{
-    AckLevel, Config, ConfigBuilder, ConnectOptions, Connection, Delivery, Endpoint, Message,
-    SendError, SendErrorReason,
+use sealpipe_driver::{
+    ConnectOptions, Connection, Delivery, Runtime, SendError,
+    vocabulary::{AckLevel, Config, ConfigBuilder, Endpoint, Message, SendErrorReason},
 };
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use std::{
 /// Steps of `run`, for the progress bar.
 pub(super) const STEPS: usize = 4;
 /// No step takes much longer.
-const BUDGET: Duration = Duration::from_millis(1200);
+const BUDGET: Duration = Duration::from_millis(400);
 /// Sizes that are sent in turn, to see that each gets through.
 const SIZES: [usize; 10] = [
     0, 1, 63, 1_000, 4_096, 16_384, 65_535, 65_536, 262_145, LARGEST,
@@ -49,8 +49,8 @@ struct Plan<'a> {
     most: u64,
 }
 
-struct Sending<'a> {
-    connection: &'a Connection,
+struct Sending<'a, R: Runtime> {
+    connection: &'a Connection<R>,
     mode: &'static str,
     pattern: Pattern,
     account: Account,
@@ -59,7 +59,7 @@ struct Sending<'a> {
 }
 
 /// Sends everything over one connection.
-pub(super) async fn run(
+pub(super) async fn run<R: Runtime>(
     mode: &'static str,
     endpoint: &Endpoint,
     config: ConfigBuilder,
@@ -70,7 +70,7 @@ pub(super) async fn run(
         .send_queue(4 << 20, 4_096)
         .build()
         .map_err(|error| Failure::new(Code::Local, error.to_string()))?;
-    let connection = ConnectOptions::new(config)
+    let connection = ConnectOptions::<R>::new(config)
         .connect(endpoint)
         .await
         .map_err(|error| Failure::of(&error, format_args!("cannot connect to {endpoint}")))?;
@@ -129,7 +129,7 @@ pub(super) async fn run(
     Ok(sent)
 }
 
-impl Sending<'_> {
+impl<R: Runtime> Sending<'_, R> {
     fn next(&mut self, plan: &Plan<'_>) -> Message {
         let number = self.account.messages;
         let size = plan.sizes[(number % plan.sizes.len() as u64) as usize];
@@ -192,7 +192,7 @@ impl Sending<'_> {
 
     async fn wait_for(
         &mut self,
-        waiting: &mut VecDeque<Delivery>,
+        waiting: &mut VecDeque<Delivery<R>>,
         count: usize,
     ) -> Result<(), Failure> {
         for delivery in waiting.drain(..count) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use sealpipe_core::{KeyId, Lost, Mismatch, Rejection, Timeout, Violation, wire::Mode};
-use sealpipe_tokio::{Access, Address, Endpoint, Message, User};
+use sealpipe_driver::vocabulary::{Access, Address, Endpoint, Message, User};
 use std::{io, time::Duration};
 
 fn address() -> Address {

@@ -13,7 +13,10 @@ use crate::{
 };
 use input::{Input, Item};
 use replies::Replies;
-use sealpipe_tokio::{Close, Connection, Error, Message, SendError, SendErrorReason};
+use sealpipe_driver::{
+    Connection, Error, Runtime, SendError,
+    vocabulary::{Close, Message, SendErrorReason},
+};
 use std::{
     convert::Infallible,
     time::{Duration, Instant},
@@ -24,10 +27,10 @@ use tokio::sync::{Notify, mpsc};
 /// How long to be polite to a peer from which nothing more is wanted.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(args: Send) -> Result<(), Failure> {
+pub(crate) async fn run<R: Runtime>(args: Send) -> Result<(), Failure> {
     let mut tally = Tally::new(&args)?;
     let input = Input::open(&args)?;
-    let result = match connect(&args.common, &args.reach).await {
+    let result = match connect::<R>(&args.common, &args.reach).await {
         Ok(connection) => converse(&args, &connection, input, &mut tally).await,
         Err(failure) => {
             // What was to be sent is accounted for, too.
@@ -51,9 +54,9 @@ pub(crate) async fn run(args: Send) -> Result<(), Failure> {
 }
 
 /// Sends everything, and receives replies meanwhile.
-async fn converse(
+async fn converse<R: Runtime>(
     args: &Send,
-    connection: &Connection,
+    connection: &Connection<R>,
     mut input: Input,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
@@ -95,7 +98,7 @@ async fn converse(
     }
 }
 
-fn start_output(args: &Send) -> Result<(Output, Format), Failure> {
+fn start_output<R: Runtime>(args: &Send) -> Result<(Output<R>, Format), Failure> {
     match Output::start(None) {
         Ok((output, _)) => Ok((output, Format::new(args.json))),
         Err(error) => Err(Failure::new(
@@ -107,12 +110,12 @@ fn start_output(args: &Send) -> Result<(Output, Format), Failure> {
 
 /// Queues message after message, as long as there are any and the connection
 /// stands.
-async fn feed(
+async fn feed<R: Runtime>(
     args: &Send,
-    connection: &Connection,
+    connection: &Connection<R>,
     input: &mut Input,
     ended: &Notify,
-    queue: mpsc::UnboundedSender<(u64, Fate)>,
+    queue: mpsc::UnboundedSender<(u64, Fate<R>)>,
 ) -> Result<(), Error> {
     let tell = |index, fate| {
         // The other half of `join!` takes them until this one is done.
@@ -152,7 +155,11 @@ async fn feed(
 }
 
 /// Queues one message. An error ends it all.
-async fn queue_one(args: &Send, connection: &Connection, item: Item) -> Result<Fate, Error> {
+async fn queue_one<R: Runtime>(
+    args: &Send,
+    connection: &Connection<R>,
+    item: Item,
+) -> Result<Fate<R>, Error> {
     let (payload, max) = match item {
         Item::Message { payload, .. } => (payload, args.common.max_message),
         Item::TooLarge { length, .. } => {
@@ -191,7 +198,7 @@ async fn queue_one(args: &Send, connection: &Connection, item: Item) -> Result<F
 }
 
 /// A message was not taken: because of itself, or because it is all over?
-fn refused(error: SendError) -> Result<Fate, Error> {
+fn refused<R: Runtime>(error: SendError) -> Result<Fate<R>, Error> {
     match error {
         SendError::NotTaken {
             reason: SendErrorReason::Closed(end),
@@ -213,7 +220,7 @@ fn lost(args: &Send, error: &Error) -> Failure {
 }
 
 /// Ends the connection, everything being sent.
-async fn end(args: &Send, connection: &Connection) -> Result<(), Failure> {
+async fn end<R: Runtime>(args: &Send, connection: &Connection<R>) -> Result<(), Failure> {
     let finish = tokio::time::timeout(
         match args.ack {
             // Only the end tells whether all has arrived.

@@ -4,22 +4,22 @@ use crate::{
     exit::{Code, Failure, of_error},
     output::{Format, Output},
 };
-use sealpipe_tokio::{Connection, Error, Rejection};
+use sealpipe_driver::{Connection, Error, Runtime, vocabulary::Rejection};
 use std::{cell::Cell, time::Duration};
 use tokio::sync::Notify;
 
 /// Receives, so that a peer that talks never waits for this side; prints if that
 /// is wanted.
-pub(super) struct Replies {
-    output: Option<(Output, Format)>,
+pub(super) struct Replies<R: Runtime> {
+    output: Option<(Output<R>, Format)>,
     count: Cell<u64>,
     /// There will be no more of them, and why.
     over: Cell<Option<Code>>,
     changed: Notify,
 }
 
-impl Replies {
-    pub(super) fn new(output: Option<(Output, Format)>) -> Replies {
+impl<R: Runtime> Replies<R> {
+    pub(super) fn new(output: Option<(Output<R>, Format)>) -> Replies<R> {
         Replies {
             output,
             count: Cell::new(0),
@@ -29,7 +29,7 @@ impl Replies {
     }
 
     /// Receives until there is no more.
-    pub(super) async fn receive(&self, connection: &Connection) {
+    pub(super) async fn receive(&self, connection: &Connection<R>) {
         let end = loop {
             let incoming = match connection.recv().await {
                 Ok(Some(incoming)) => incoming,

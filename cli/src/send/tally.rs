@@ -5,7 +5,10 @@ use crate::{
     exit::{Code, Failure, of_send},
     text::note,
 };
-use sealpipe_tokio::{Delivery, Endpoint, Error, Outcome, SendError};
+use sealpipe_driver::{
+    Delivery, Error, Runtime, SendError,
+    vocabulary::{Endpoint, Outcome},
+};
 use std::{
     fmt,
     fs::File,
@@ -19,9 +22,9 @@ const TOLD: u64 = 10;
 
 /// What has happened to a message so far.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum Fate<R: Runtime> {
     /// On its way; this will tell the outcome.
-    Queued(Delivery),
+    Queued(Delivery<R>),
     /// Not taken, because of itself.
     Refused(SendError),
     /// Above this side's limit.
@@ -80,7 +83,10 @@ impl Tally {
     }
 
     /// Takes in what becomes of the messages, in their order.
-    pub(super) async fn collect(&mut self, mut fates: mpsc::UnboundedReceiver<(u64, Fate)>) {
+    pub(super) async fn collect<R: Runtime>(
+        &mut self,
+        mut fates: mpsc::UnboundedReceiver<(u64, Fate<R>)>,
+    ) {
         while let Some((index, fate)) = fates.recv().await {
             match fate {
                 Fate::Queued(delivery) => self.settle(index, delivery.await),
