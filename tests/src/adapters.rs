@@ -57,7 +57,7 @@ macro_rules! tests_on {
     };
 }
 
-/// Calls a function that is generic over the runtime for the adapter of that name,
+/// Awaits a function that is generic over the runtime for the adapter of that name,
 /// for a process that was told the name.
 ///
 /// # Panics
@@ -74,7 +74,7 @@ macro_rules! on_adapter {
 macro_rules! adapter_named {
     ([$($adapter:ident $runtime:path),+ $(,)?] ($name:expr) $function:ident $arguments:tt) => {
         match $name {
-            $(stringify!($adapter) => $function::<$runtime> $arguments,)+
+            $(stringify!($adapter) => $function::<$runtime> $arguments.await,)+
             other => panic!("no adapter: {other}"),
         }
     };
