@@ -16,10 +16,11 @@ use crate::{
     error::{ConnectionError, SendError, SendErrorReason, SettleError},
     event::{Event, MessageId, Opened},
     message::{Message, Received, Rejection},
+    queue::Queue,
     stats::Stats,
     time::Time,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use budget::{Idle, Pings};
 use core::fmt;
 use ending::Farewell;
@@ -87,7 +88,7 @@ pub struct Connection {
     opener: Option<Opener>,
     inbound: Inbound,
     outbound: Outbound,
-    events: VecDeque<Event>,
+    events: Queue<Event>,
     timers: Timers,
     budget: Idle,
     ping_budget: Pings,
@@ -109,7 +110,6 @@ pub struct Connection {
     all_arrived: bool,
     /// The output buffer held something when it was last seen.
     unwritten: bool,
-    stats: Stats,
 }
 
 /// A PING of this side's.
@@ -163,7 +163,7 @@ impl Connection {
             setup: Some(Box::new(setup)),
             sealer: None,
             opener: None,
-            events: VecDeque::new(),
+            events: Queue::new(),
             timers,
             budget: Idle::new(now),
             ping_budget: Pings::new(now),
@@ -179,7 +179,6 @@ impl Connection {
             end_told: false,
             all_arrived: false,
             unwritten: false,
-            stats: Stats::default(),
         };
         connection.start_setup()?;
         Ok(connection)
@@ -215,6 +214,7 @@ impl Connection {
 
     /// There is nothing more to read for now: what was read is acknowledged
     /// without waiting for more.
+    #[inline]
     pub fn handle_idle(&mut self) {
         self.input_idle = true;
     }
@@ -300,35 +300,24 @@ impl Connection {
         if let Err(reason) = self.check_send(message.size(), reserved) {
             return Err(SendError { message, reason });
         }
-        let deadline = self
-            .now
-            .saturating_add(message.deadline.unwrap_or(self.config.send_timeout));
+        // Nobody waits for an untracked message: it has no deadline.
+        let mut deadline = Time::NEVER;
         if tracked {
+            let timeout = message.deadline.unwrap_or(self.config.send_timeout);
+            deadline = self.now.saturating_add(timeout);
             self.timers.set_earlier(Timer::Send, deadline);
         }
-        // Nobody waits for an untracked message: it has no deadline.
-        let deadline = if tracked { deadline } else { Time::NEVER };
         Ok(self.outbound.push(message, deadline, tracked))
     }
 
     #[inline]
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
-        if self.phase == Phase::Closing || self.phase == Phase::Closed {
-            // Where the program has finished, the goodbye is the connection's own.
-            let announced = || match self.outbound.finish {
-                Finish::No => self.farewell.announced(),
-                _ => None,
-            };
-            let end = self.end.clone().or_else(announced);
-            return Err(end.map_or(SendErrorReason::Finished, SendErrorReason::Closed));
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
+            return Err(self.why_not_send());
         }
-        if self.outbound.finish != Finish::No || self.farewell.is_said() {
-            return Err(SendErrorReason::Finished);
-        }
-        let (own, peer) = (
-            self.config.max_message.min(reserved.unwrap_or(usize::MAX)),
-            self.outbound.peer_max(),
-        );
+        let own = self.config.max_message.min(reserved.unwrap_or(usize::MAX));
+        let peer = self.outbound.peer_max();
         if size > own.min(peer) {
             return Err(SendErrorReason::TooLarge {
                 size,
@@ -342,15 +331,30 @@ impl Connection {
         Ok(())
     }
 
+    /// The connection is closing, or was finished.
+    #[cold]
+    fn why_not_send(&self) -> SendErrorReason {
+        // Where the program has finished, the goodbye is the connection's own.
+        let announced = || match self.outbound.finish {
+            Finish::No => self.farewell.announced(),
+            _ => None,
+        };
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        let end = self.end.clone().or_else(announced).filter(|_| closing);
+        end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
+    }
+
     /// Whether a message could be queued now.
     ///
     /// # Errors
     /// Why not.
+    #[inline]
     pub fn check_room(&self) -> Result<(), SendErrorReason> {
         self.check_send(0, None)
     }
 
     /// Whether everything that was queued has been written.
+    #[inline]
     pub fn is_flushed(&self) -> bool {
         self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
     }
@@ -363,8 +367,7 @@ impl Connection {
         if self.end.is_some() {
             return false;
         }
-        let (events, stats) = (&mut self.events, &mut self.stats);
-        let withdrawn = self.outbound.cancel(id, events, stats);
+        let withdrawn = self.outbound.cancel(id, &mut self.events);
         self.check_finished();
         withdrawn
     }
@@ -403,6 +406,7 @@ impl Connection {
     }
 
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -417,12 +421,14 @@ impl Connection {
     }
 
     /// Whether [`recv`](Self::recv) would yield a message.
+    #[inline]
     pub fn has_messages(&self) -> bool {
         self.inbound.waiting() > 0
     }
 
     /// Whether the peer has said that it will send no more messages. Those that
     /// came can still be received.
+    #[inline]
     pub fn peer_finished(&self) -> bool {
         self.inbound.finished
     }
@@ -434,6 +440,7 @@ impl Connection {
 
     /// Why the connection has ended, once it has; known at once, before
     /// [`Event::Closed`] comes.
+    #[inline]
     pub fn end(&self) -> Option<&ConnectionError> {
         self.end.as_ref()
     }
@@ -450,24 +457,20 @@ impl Connection {
     }
 
     /// How many bytes of messages wait to be sent.
+    #[inline]
     pub fn queued_bytes(&self) -> usize {
-        self.outbound.queued().1
+        self.outbound.queued_bytes()
     }
 
     /// The latest time that it has been told.
+    #[inline]
     pub fn now(&self) -> Time {
         self.now
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
-        let (queued, queued_bytes) = self.outbound.queued();
-        Stats {
-            queued,
-            queued_bytes,
-            waiting: self.inbound.waiting(),
-            ..self.stats
-        }
+        self.inbound.stats(self.outbound.stats())
     }
 
     // --- 4. What there is to do -------------------------------------------------
@@ -481,12 +484,14 @@ impl Connection {
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) would add something.
+    #[inline]
     pub fn wants_transmit(&self) -> bool {
         self.output_due()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the
     /// latest. May be early, and changes with every other call.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()
     }
@@ -495,9 +500,7 @@ impl Connection {
     pub fn release(&mut self) {
         self.inbound.release();
         self.outbound.release();
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.events.release();
     }
 
     /// Whether the connection has ended and has nothing more to write: once the
@@ -508,6 +511,7 @@ impl Connection {
 
     // --- Time ------------------------------------------------------------------
 
+    #[inline]
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }

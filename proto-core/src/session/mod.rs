@@ -66,7 +66,7 @@ impl Session {
     pub fn new(connection: Connection) -> Session {
         Session {
             connection,
-            outcomes: Outcomes::default(),
+            outcomes: Outcomes::new(),
             opened: None,
             opening: false,
             pongs: 0,
@@ -153,6 +153,7 @@ impl Session {
     }
 
     /// Sorts out what has happened, and wakes those for whom something has come.
+    #[inline]
     fn dispatch(&mut self, waiters: &mut Waiters) {
         while let Some(event) = self.connection.poll_event() {
             match event {
@@ -209,7 +210,10 @@ impl Session {
     /// As [`Connection::send`].
     pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
         let sent = self.connection.send(now, message);
-        self.note_sent(sent)
+        let id =
+            sent.inspect_err(|error| self.room_wanted |= error.reason == SendErrorReason::Full)?;
+        self.outcomes.expect(id);
+        Ok(id)
     }
 
     /// Queues a message into reserved room.
@@ -222,18 +226,9 @@ impl Session {
         message: Message,
         size: usize,
     ) -> Result<MessageId, SendError> {
-        let sent = self.connection.send_reserved(now, message, size);
-        self.note_sent(sent)
-    }
-
-    fn note_sent(&mut self, sent: Result<MessageId, SendError>) -> Result<MessageId, SendError> {
-        match &sent {
-            Ok(id) => {
-                self.outcomes.expect(*id);
-            }
-            Err(error) => self.room_wanted |= error.reason == SendErrorReason::Full,
-        }
-        sent
+        let id = self.connection.send_reserved(now, message, size)?;
+        self.outcomes.expect(id);
+        Ok(id)
     }
 
     /// Queues a message whose outcome is only counted.

@@ -8,7 +8,7 @@ use crate::{
     error::Violation,
     message::{AckLevel, Kind},
 };
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 /// The fields before the payload in a DATA frame with FIRST are at most this
 /// long, in bytes, with every varint in its longest form.
@@ -16,6 +16,8 @@ pub const MAX_DATA_HEAD: usize = 8 + 1 + 8 + 8 + 8 + MAX_TOPIC + 8 + MAX_EXTENSI
 
 const FIRST: u8 = 0x10;
 const FIN: u8 = 0x20;
+const CORRELATION: u8 = 0x20;
+const TOPIC: u8 = 0x40;
 
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -274,6 +276,85 @@ fn two(frame_type: FrameType, a: u64, b: u64, text: &str, out: &mut impl BufMut)
     out.put_slice(text.as_bytes());
 }
 
+/// What stands before the payload in the frame of a whole message without a
+/// topic: put together in one place of a fixed length, it costs a third of what
+/// [`FrameHeader::encode`] and [`DataHead::encode`] do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Short {
+    bytes: [u8; Short::ROOM],
+    len: usize,
+}
+
+impl Short {
+    /// Header 5, number 8, head 1, correlation 8, and what the last field leaves
+    /// unused of its 8.
+    const ROOM: usize = 32;
+
+    #[inline]
+    pub(crate) fn whole(
+        seq: u64,
+        kind: Kind,
+        ack: AckLevel,
+        correlation: Option<u64>,
+        payload: usize,
+    ) -> Short {
+        let mut short = Short {
+            bytes: [0; Short::ROOM],
+            len: 0,
+        };
+        let numbers =
+            varint::encoded_len(seq).saturating_add(correlation.map_or(0, varint::encoded_len));
+        let body = numbers.saturating_add(1).saturating_add(payload);
+        let fin = true;
+        short.byte(FrameType::Data { first: true, fin }.to_byte());
+        short.varint(body as u64);
+        short.varint(seq);
+        let flag = if correlation.is_some() {
+            CORRELATION
+        } else {
+            0
+        };
+        short.byte(kind.to_bits() | ack.to_bits() << 3 | flag);
+        if let Some(correlation) = correlation {
+            short.varint(correlation);
+        }
+        short
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A copy of a fixed length, of which the rest is taken back, is cheaper than
+    /// one of as many bytes as there are.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut BytesMut) {
+        let end = out.len().saturating_add(self.len);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        let (word, len) = varint::word(value);
+        self.put(word, len);
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.put([byte, 0, 0, 0, 0, 0, 0, 0], 1);
+    }
+
+    #[inline]
+    fn put(&mut self, word: [u8; 8], len: usize) {
+        if let Some(place) = self.bytes.get_mut(self.len..self.len.saturating_add(8)) {
+            place.copy_from_slice(&word);
+            self.len = self.len.saturating_add(len);
+        }
+    }
+}
+
 /// The fields before the payload in a DATA frame with FIRST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataHead<'a> {
@@ -310,7 +391,9 @@ impl<'a> DataHead<'a> {
         let byte = reader.u8()?;
         let kind = Kind::from_bits(byte & 7)?;
         let ack = AckLevel::from_bits(byte >> 3 & 3)?;
-        if kind.has_correlation() != (byte & 0x20 != 0) || kind.has_topic() != (byte & 0x40 != 0) {
+        if kind.has_correlation() != (byte & CORRELATION != 0)
+            || kind.has_topic() != (byte & TOPIC != 0)
+        {
             return None;
         }
         let total = if fin { None } else { Some(reader.varint()?) };
@@ -350,8 +433,12 @@ impl<'a> DataHead<'a> {
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         varint::encode(self.seq, out);
-        let correlation = if self.correlation.is_some() { 0x20 } else { 0 };
-        let topic = if self.topic.is_some() { 0x40 } else { 0 };
+        let correlation = if self.correlation.is_some() {
+            CORRELATION
+        } else {
+            0
+        };
+        let topic = if self.topic.is_some() { TOPIC } else { 0 };
         out.put_u8(self.kind.to_bits() | self.ack.to_bits() << 3 | correlation | topic);
         for number in [self.total, self.correlation].into_iter().flatten() {
             varint::encode(number, out);

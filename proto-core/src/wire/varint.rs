@@ -9,13 +9,21 @@ pub const MAX: u64 = (1 << 62) - 1;
 /// this protocol; they are written as `MAX`.
 #[inline]
 pub fn encode(value: u64, out: &mut impl BufMut) {
-    #[expect(clippy::cast_possible_truncation, reason = "each arm checks the range")]
-    match value {
-        0..=0x3f => out.put_u8(value as u8),
-        0x40..=0x3fff => out.put_u16(value as u16 | 0x4000),
-        0x4000..=0x3fff_ffff => out.put_u32(value as u32 | 0x8000_0000),
-        _ => out.put_u64(value.min(MAX) | 0xc000_0000_0000_0000),
-    }
+    let (word, len) = word(value);
+    out.put_slice(word.get(..len).unwrap_or_default());
+}
+
+/// What [`encode`] writes for `value`, at the front of eight bytes, and how many
+/// of them that is.
+#[inline]
+pub(crate) fn word(value: u64) -> ([u8; 8], usize) {
+    let (word, len) = match value {
+        0..=0x3f => (value << 56, 1),
+        0x40..=0x3fff => ((value | 0x4000) << 48, 2),
+        0x4000..=0x3fff_ffff => ((value | 0x8000_0000) << 32, 4),
+        _ => (value.min(MAX) | 0xc000_0000_0000_0000, 8),
+    };
+    (word.to_be_bytes(), len)
 }
 
 /// How many bytes [`encode`] writes for `value`.
