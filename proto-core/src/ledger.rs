@@ -71,7 +71,12 @@ impl<T> Ledger<T> {
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let entry = self.find(number)?.take()?;
         self.open = self.open.saturating_sub(1);
-        self.tidy();
+        if self.open == 0 {
+            // The rule where messages are few.
+            self.places.clear();
+        } else {
+            self.tidy();
+        }
         Some(entry)
     }
 
@@ -97,7 +102,6 @@ impl<T> Ledger<T> {
         self.tidy();
     }
 
-    #[inline]
     fn tidy(&mut self) {
         while self
             .places

@@ -48,12 +48,27 @@ impl<T> Queue<T> {
 
     #[inline]
     pub(crate) fn push_back(&mut self, value: T) {
+        match &mut self.0 {
+            Some(queue) => queue.push_back(value),
+            None => self.push_first(value),
+        }
+    }
+
+    #[cold]
+    fn push_first(&mut self, value: T) {
         self.0.get_or_insert_default().push_back(value);
     }
 
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         self.0.as_mut()?.pop_front()
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if let Some(queue) = &mut self.0 {
+            queue.clear();
+        }
     }
 
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
@@ -63,8 +78,11 @@ impl<T> Queue<T> {
     /// Drops the first `count`.
     #[inline]
     pub(crate) fn drop_front(&mut self, count: usize) {
-        if let Some(queue) = &mut self.0 {
-            drop(queue.drain(..count.min(queue.len())));
+        match &mut self.0 {
+            // Many at once are cheaper drained.
+            Some(queue) if count > 1 => drop(queue.drain(..count.min(queue.len()))),
+            Some(queue) if count == 1 => drop(queue.pop_front()),
+            _ => {}
         }
     }
 

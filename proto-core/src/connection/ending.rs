@@ -119,9 +119,14 @@ impl Connection {
     /// Whether a step towards the end is due.
     #[inline]
     pub(super) fn check_finished(&mut self) {
-        if self.outbound.finish == Finish::Sent || self.farewell.is_said() {
+        if self.is_ending() {
             self.go_on_ending();
         }
+    }
+
+    #[inline]
+    pub(super) fn is_ending(&self) -> bool {
+        self.outbound.finish == Finish::Sent || self.farewell.is_said()
     }
 
     fn go_on_ending(&mut self) {
@@ -196,6 +201,7 @@ impl Connection {
     /// The end: every message gets its outcome, and nothing more happens but that
     /// a CLOSE may be left to write.
     pub(super) fn end_with(&mut self, error: ConnectionError, delivered: Option<u64>) {
+        self.quiet = false;
         if self.end.is_some() {
             return;
         }

@@ -50,6 +50,8 @@ pub(super) struct Inbound {
     used_messages: u64,
     freed_bytes: u64,
     freed_messages: u64,
+    /// So little credit is left that the peer is told of more as soon as there is.
+    pub(super) credit_is_low: bool,
     unacked: u32,
     peer_settled: u64,
     /// The peer has sent FINISH.
@@ -75,6 +77,7 @@ impl Inbound {
             used_messages: 0,
             freed_bytes: 0,
             freed_messages: 0,
+            credit_is_low: false,
             unacked: 0,
             peer_settled: 0,
             finished: false,
@@ -211,15 +214,16 @@ impl Inbound {
     }
 
     /// The next message for the program.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
-        let message = self.inbox.pop_front()?;
-        if message.ack == AckLevel::Processed {
-            self.owed.push(message.seq, message.size());
+        let first = self.inbox.front()?;
+        let (seq, size) = (first.seq, first.size());
+        if first.ack == AckLevel::Processed {
+            self.owed.push(seq, size);
         } else {
-            self.free(message.size());
+            self.free(size);
         }
-        Some(message)
+        self.inbox.pop_front()
     }
 
     /// The program's verdict on a message; `false` if none was due.
@@ -289,14 +293,20 @@ impl Inbound {
         Ok(advanced)
     }
 
-    /// New limits for the peer, if it should be told.
+    /// To be called when messages have come.
     #[inline]
-    pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
+    pub(super) fn note_credit(&mut self, config: &Config) {
         let bytes_left = self.granted_bytes.saturating_sub(self.used_bytes);
         let messages_left = self.granted_messages.saturating_sub(self.used_messages);
         let low_bytes = (config.window_bytes / 2).max(config.max_message) as u64;
         let low_messages = (config.window_messages as u64).div_ceil(2);
-        if bytes_left >= low_bytes && messages_left >= low_messages {
+        self.credit_is_low = bytes_left < low_bytes || messages_left < low_messages;
+    }
+
+    /// New limits for the peer, if it should be told.
+    #[inline]
+    pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
+        if !self.credit_is_low || self.frozen || self.finished {
             return None;
         }
         let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
@@ -304,12 +314,13 @@ impl Inbound {
             .freed_messages
             .saturating_add(config.window_messages as u64);
         let told = bytes == self.granted_bytes && messages == self.granted_messages;
-        (!self.frozen && !self.finished && !told).then_some((bytes, messages))
+        (!told).then_some((bytes, messages))
     }
 
     /// The peer is told these limits.
-    pub(super) fn grant(&mut self, (bytes, messages): (u64, u64)) {
+    pub(super) fn grant(&mut self, (bytes, messages): (u64, u64), config: &Config) {
         (self.granted_bytes, self.granted_messages) = (bytes, messages);
+        self.note_credit(config);
     }
 
     /// Gives back memory that holds nothing.

@@ -42,6 +42,7 @@ impl Connection {
                 Err(error) => return self.fail(error),
             }
         }
+        self.inbound.note_credit(&self.config);
         self.watch_partial(input, progress);
     }
 
@@ -166,6 +167,7 @@ impl Connection {
         self.take_control(header, input)
     }
 
+    #[inline(never)]
     fn take_control(&mut self, header: FrameHeader, input: &mut RecvBuf) -> Result<(), Violation> {
         let body = input.bytes().get(..header.body_len).unwrap_or_default();
         let frame = Frame::decode(header.frame_type, body)?;
@@ -186,10 +188,18 @@ impl Connection {
         let (head, length) = DataHead::decode(true, front)?;
         let n = front.len().saturating_sub(length);
         self.inbound.admit(&head, n as u64, &self.config)?;
-        let mut message = without_payload(&head);
+        let DataHead { seq, kind, ack, .. } = head;
+        let correlation = head.correlation;
+        let topic = head.topic.map(Arc::from);
         input.consume(length);
-        message.payload = input.take_payload(n);
-        self.inbound.received(message);
+        self.inbound.received(Received {
+            seq,
+            kind,
+            ack,
+            correlation,
+            topic,
+            payload: input.take_payload(n),
+        });
         Ok(())
     }
 
@@ -235,7 +245,15 @@ impl Connection {
         // It is at most `max_message`, which is a `usize`.
         let total = usize::try_from(total).unwrap_or(usize::MAX);
         check_fragment(fin, n, 0, total)?;
-        self.inbound.expect_more(without_payload(&head), total);
+        let message = Received {
+            seq: head.seq,
+            kind: head.kind,
+            ack: head.ack,
+            correlation: head.correlation,
+            topic: head.topic.map(Arc::from),
+            payload: Bytes::new(),
+        };
+        self.inbound.expect_more(message, total);
         input.consume(length);
         input.begin_assembly(total);
         if self.phase == Phase::Open {
@@ -371,17 +389,5 @@ impl Connection {
         self.farewell = Farewell::None;
         self.raw.clear();
         self.end_with(error, None);
-    }
-}
-
-#[inline]
-fn without_payload(head: &DataHead<'_>) -> Received {
-    Received {
-        seq: head.seq,
-        kind: head.kind,
-        ack: head.ack,
-        correlation: head.correlation,
-        topic: head.topic.map(Arc::from),
-        payload: Bytes::new(),
     }
 }

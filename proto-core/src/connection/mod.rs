@@ -110,6 +110,8 @@ pub struct Connection {
     all_arrived: bool,
     /// The output buffer held something when it was last seen.
     unwritten: bool,
+    /// There was nothing to add to it then, and nothing has happened since.
+    quiet: bool,
 }
 
 /// A PING of this side's.
@@ -179,6 +181,7 @@ impl Connection {
             end_told: false,
             all_arrived: false,
             unwritten: false,
+            quiet: false,
         };
         connection.start_setup()?;
         Ok(connection)
@@ -217,6 +220,7 @@ impl Connection {
     #[inline]
     pub fn handle_idle(&mut self) {
         self.input_idle = true;
+        self.quiet = false;
     }
 
     /// The stream has ended, or failed: nothing can be read from it any more.
@@ -288,11 +292,11 @@ impl Connection {
             .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn queue(
         &mut self,
         now: Time,
-        message: Message,
+        mut message: Message,
         tracked: bool,
         reserved: Option<usize>,
     ) -> Result<Option<MessageId>, SendError> {
@@ -301,16 +305,20 @@ impl Connection {
             return Err(SendError { message, reason });
         }
         // Nobody waits for an untracked message: it has no deadline.
-        let mut deadline = Time::NEVER;
         if tracked {
-            let timeout = message.deadline.unwrap_or(self.config.send_timeout);
-            deadline = self.now.saturating_add(timeout);
-            self.timers.set_earlier(Timer::Send, deadline);
+            let timeout = match message.deadline {
+                Time::NEVER => self.config.send_timeout,
+                own => own.saturating_since(Time::ZERO),
+            };
+            message.deadline = self.now.saturating_add(timeout);
+            self.timers.set_earlier(Timer::Send, message.deadline);
+        } else {
+            message.deadline = Time::NEVER;
         }
-        Ok(self.outbound.push(message, deadline, tracked))
+        Ok(self.outbound.push(message, tracked))
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
         let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
         if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
@@ -367,6 +375,7 @@ impl Connection {
         if self.end.is_some() {
             return false;
         }
+        self.quiet = false;
         let withdrawn = self.outbound.cancel(id, &mut self.events);
         self.check_finished();
         withdrawn
@@ -381,6 +390,7 @@ impl Connection {
         if let Some(error) = &self.end {
             return Err(SettleError::Closed(error.clone()));
         }
+        self.quiet = false;
         if !self.inbound.settle(seq, verdict) {
             return Err(SettleError::NotWaiting { seq });
         }
@@ -400,9 +410,22 @@ impl Connection {
     /// The next message, in the order in which the peer sent them.
     #[inline]
     pub fn recv(&mut self) -> Option<Received> {
-        let message = self.inbound.take()?;
+        if self.is_ending() {
+            return self.recv_last();
+        }
+        if self.inbound.credit_is_low {
+            self.quiet = false;
+        }
+        self.inbound.take()
+    }
+
+    /// Taking the last messages may be what the end waits for.
+    #[cold]
+    fn recv_last(&mut self) -> Option<Received> {
+        let message = self.inbound.take();
+        self.quiet = false;
         self.check_finished();
-        Some(message)
+        message
     }
 
     /// The next event.
@@ -418,6 +441,12 @@ impl Connection {
             }
             _ => None,
         }
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) would yield an event now.
+    #[inline]
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty() || (self.end.is_some() && !self.end_told)
     }
 
     /// Whether [`recv`](Self::recv) would yield a message.
@@ -479,7 +508,7 @@ impl Connection {
     /// anything in it. After each write call it again: that is also how the
     /// connection learns what has been written.
     pub fn poll_transmit(&mut self, now: Time, output: &mut SendBuf) -> bool {
-        self.advance(now);
+        self.now = self.now.max(now);
         self.fill(output)
     }
 
@@ -511,9 +540,11 @@ impl Connection {
 
     // --- Time ------------------------------------------------------------------
 
+    /// Something happens at this time.
     #[inline]
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.quiet = false;
     }
 
     /// Something came from the peer.
@@ -524,16 +555,15 @@ impl Connection {
     }
 
     fn arm_keepalive(&mut self) {
-        for (timer, after) in [
-            (Timer::Keepalive, self.config.keepalive),
-            (Timer::Silence, self.config.silence_timeout),
-        ] {
-            let at = after.map_or(Time::NEVER, |after| self.now.saturating_add(after));
-            self.timers.set(timer, at);
-        }
+        let now = self.now;
+        let at = |after: Option<_>| after.map_or(Time::NEVER, |after| now.saturating_add(after));
+        self.timers.set(Timer::Keepalive, at(self.config.keepalive));
+        self.timers
+            .set(Timer::Silence, at(self.config.silence_timeout));
     }
 
     fn start_ping(&mut self, wanted: bool) {
+        self.quiet = false;
         match &mut self.ping {
             Some(ping) => ping.wanted |= wanted,
             None => {

@@ -10,7 +10,7 @@ use crate::{
     queue::Queue,
     stats::Stats,
     time::Time,
-    wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT, Short},
+    wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT, ShortHead},
 };
 use alloc::string::String;
 use bytes::{Buf, Bytes, BytesMut};
@@ -22,9 +22,9 @@ const FRAME_HEADER: usize = 5;
 const SMALL: usize = 4 << 10;
 
 struct Queued {
+    /// Its deadline is a point in time by now.
     message: Message,
     id: Option<MessageId>,
-    deadline: Time,
 }
 
 /// A message that was handed out whole and has an outcome or a RESULT to come.
@@ -118,7 +118,7 @@ impl Outbound {
     /// Whether one more message fits. `untold` is how many events
     /// the driver has not taken yet: they count, or a driver that never asks
     /// would let them pile up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_room(&self, config: &Config, untold: usize) -> bool {
         let messages = self
             .queue
@@ -140,23 +140,14 @@ impl Outbound {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(size);
     }
 
-    #[inline]
-    pub(super) fn push(
-        &mut self,
-        message: Message,
-        deadline: Time,
-        tracked: bool,
-    ) -> Option<MessageId> {
+    #[inline(always)]
+    pub(super) fn push(&mut self, message: Message, tracked: bool) -> Option<MessageId> {
         let id = tracked.then_some(MessageId(self.next_id));
         if tracked {
             self.next_id = self.next_id.saturating_add(1);
         }
         self.queue_bytes = self.queue_bytes.saturating_add(message.size());
-        self.queue.push_back(Queued {
-            message,
-            id,
-            deadline,
-        });
+        self.queue.push_back(Queued { message, id });
         id
     }
 
@@ -221,42 +212,47 @@ impl Outbound {
     }
 
     /// Writes messages, one frame each, as long as there are small ones and `out`
-    /// stays below `end`. This is where many small messages spend their time.
+    /// stays below `end`. This is where many small messages spend their time: what
+    /// can be counted once for all of them is.
     pub(super) fn write_small(&mut self, out: &mut BytesMut, end: usize) {
         if self.begun {
             return;
         }
-        let mut count = 0usize;
+        let largest = self.peer_max.min(SMALL);
+        let may_messages = self.credit_messages.saturating_sub(self.used_messages);
+        let may_bytes = self.credit_bytes.saturating_sub(self.used_bytes);
+        let (mut seq, mut count, mut bytes) = (self.next_seq, 0usize, 0usize);
         while let Some(queued) = self.queue.get(count) {
             let message = &queued.message;
             let n = message.payload.len();
-            if n > SMALL || message.topic.is_some() || !self.covers(n) {
+            let sum = bytes.saturating_add(n);
+            let covered = (count as u64) < may_messages && sum as u64 <= may_bytes;
+            if n > largest || message.topic.is_some() || !covered {
                 break;
             }
             let correlation = message
                 .kind
                 .has_correlation()
                 .then_some(message.correlation);
-            let head = Short::whole(self.next_seq, message.kind, message.ack, correlation, n);
-            let len = out.len().saturating_add(head.len()).saturating_add(n);
-            if len > end {
+            let head = ShortHead::new(seq, message.kind, message.ack, correlation, n);
+            let Some(head) = head.filter(|head| {
+                let len = head.len().saturating_add(n);
+                out.len().saturating_add(len) <= end
+            }) else {
                 break;
-            }
+            };
             head.append_to(out);
             out.extend_from_slice(&message.payload);
             if queued.id.is_some() || message.ack == AckLevel::Processed {
-                track(
-                    &mut self.in_flight,
-                    &mut self.sending,
-                    self.next_seq,
-                    queued,
-                );
+                track(&mut self.in_flight, &mut self.sending, seq, queued);
             }
-            self.queue_bytes = self.queue_bytes.saturating_sub(n);
-            self.start(n);
-            count = count.saturating_add(1);
+            (seq, count, bytes) = (seq.saturating_add(1), count.saturating_add(1), sum);
         }
         self.queue.drop_front(count);
+        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+        self.next_seq = seq;
+        self.used_messages = self.used_messages.saturating_add(count as u64);
+        self.used_bytes = self.used_bytes.saturating_add(bytes as u64);
         self.counts.sent = self.counts.sent.saturating_add(count as u64);
     }
 
@@ -361,15 +357,19 @@ impl Outbound {
         }
     }
 
-    /// So many bytes of the output have been written.
+    /// So many bytes of the output have been written. Says whether that settled
+    /// anything.
     #[inline]
-    pub(super) fn on_written(&mut self, written: u64, events: &mut Queue<Event>) {
+    pub(super) fn on_written(&mut self, written: u64, events: &mut Queue<Event>) -> bool {
+        let mut settled = false;
         while let Some((_, seq)) = self.sending.front().filter(|(end, _)| *end <= written) {
             if let Some(entry) = self.in_flight.remove(*seq) {
                 self.counts.tell(entry.id, Outcome::Sent, events);
             }
             self.sending.pop_front();
+            settled = true;
         }
+        settled
     }
 
     /// Gives back memory that holds nothing.
@@ -474,10 +474,11 @@ impl Outbound {
         let mut next = Time::NEVER;
         let mut index = 0usize;
         while let Some(queued) = self.queue.get(index) {
-            if queued.deadline <= now {
+            let deadline = queued.message.deadline;
+            if deadline <= now {
                 self.drop_queued(index, events);
             } else {
-                next = next.min(queued.deadline);
+                next = next.min(deadline);
                 index = index.saturating_add(1);
             }
         }
@@ -550,6 +551,7 @@ impl Counts {
 }
 
 /// A message goes out that has an outcome or a RESULT to come.
+#[inline(never)]
 fn track(
     in_flight: &mut Ledger<InFlight>,
     sending: &mut Queue<(u64, u64)>,
@@ -561,7 +563,7 @@ fn track(
         seq,
         InFlight {
             id: queued.id,
-            deadline: queued.deadline,
+            deadline: queued.message.deadline,
             ack,
             told: false,
             cancelled: false,

@@ -26,6 +26,9 @@ impl Connection {
     /// Whether there is anything to put into the output buffer.
     #[inline]
     pub(super) fn output_due(&self) -> bool {
+        if self.quiet {
+            return false;
+        }
         if self.phase == Phase::Open && !self.farewell.is_said() && self.raw.is_empty() {
             return self.frames_due();
         }
@@ -85,7 +88,18 @@ impl Connection {
 
     /// Fills `output`; returns whether it holds anything.
     pub(super) fn fill(&mut self, output: &mut SendBuf) -> bool {
-        self.outbound.on_written(output.written(), &mut self.events);
+        let (written, events) = (output.written(), &mut self.events);
+        if self.outbound.on_written(written, events) && self.is_ending() {
+            self.quiet = false;
+        }
+        if !self.quiet {
+            self.fill_with_what_is_due(output);
+        }
+        self.unwritten = output.remaining() > 0;
+        self.unwritten
+    }
+
+    fn fill_with_what_is_due(&mut self, output: &mut SendBuf) {
         if !self.raw.is_empty() {
             let raw = core::mem::take(&mut self.raw);
             output.with_tail(|tail| tail.extend_from_slice(&raw));
@@ -97,7 +111,8 @@ impl Connection {
         let mut idle = false;
         loop {
             self.check_finished();
-            if !self.output_due() || output.remaining() >= enough {
+            self.quiet = !self.output_due();
+            if self.quiet || output.remaining() >= enough {
                 break;
             }
             let made = output.made();
@@ -113,8 +128,6 @@ impl Connection {
             idle = nothing;
         }
         self.outbound.mark_made(output.made());
-        self.unwritten = output.remaining() > 0;
-        self.unwritten
     }
 
     fn fill_plain(&mut self, output: &mut SendBuf) {
@@ -223,7 +236,7 @@ impl Connection {
                 messages: credit.1,
             }
             .encode(tail);
-            self.inbound.grant(credit);
+            self.inbound.grant(credit, &self.config);
         }
         if let Some(data) = self.pong.take() {
             Frame::Pong(data).encode(tail);

@@ -155,6 +155,29 @@ impl Session {
     /// Sorts out what has happened, and wakes those for whom something has come.
     #[inline]
     fn dispatch(&mut self, waiters: &mut Waiters) {
+        if self.connection.has_events() {
+            self.sort_events(waiters);
+        }
+        if !self.ended && self.connection.end().is_some() {
+            self.ended = true;
+            let linger = self.connection.config().close_timeout();
+            self.linger = self.connection.now().saturating_add(linger);
+            waiters.wake_background();
+            return waiters.wake_for(|_| true);
+        }
+        if !waiters.anyone() {
+            return;
+        }
+        if self.connection.has_messages() {
+            waiters.wake_for(|interest| interest == Interest::Message);
+        }
+        if self.room_wanted && self.has_half_room() {
+            self.room_wanted = false;
+            waiters.wake_for(|interest| interest == Interest::Room);
+        }
+    }
+
+    fn sort_events(&mut self, waiters: &mut Waiters) {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::Outcome { id, outcome } => {
@@ -175,23 +198,6 @@ impl Session {
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
                 Event::Cancelled { .. } | Event::Closed(_) => {}
             }
-        }
-        if !self.ended && self.connection.end().is_some() {
-            self.ended = true;
-            let linger = self.connection.config().close_timeout();
-            self.linger = self.connection.now().saturating_add(linger);
-            waiters.wake_background();
-            return waiters.wake_for(|_| true);
-        }
-        if !waiters.anyone() {
-            return;
-        }
-        if self.connection.has_messages() {
-            waiters.wake_for(|interest| interest == Interest::Message);
-        }
-        if self.room_wanted && self.has_half_room() {
-            self.room_wanted = false;
-            waiters.wake_for(|interest| interest == Interest::Room);
         }
     }
 

@@ -9,32 +9,26 @@ pub const MAX: u64 = (1 << 62) - 1;
 /// this protocol; they are written as `MAX`.
 #[inline]
 pub fn encode(value: u64, out: &mut impl BufMut) {
-    let (word, len) = word(value);
-    out.put_slice(word.get(..len).unwrap_or_default());
+    let (number, len) = tagged(value);
+    out.put_uint(number, len);
 }
 
-/// What [`encode`] writes for `value`, at the front of eight bytes, and how many
-/// of them that is.
+/// The number that [`encode`] writes for `value`, and in how many bytes.
 #[inline]
-pub(crate) fn word(value: u64) -> ([u8; 8], usize) {
-    let (word, len) = match value {
-        0..=0x3f => (value << 56, 1),
-        0x40..=0x3fff => ((value | 0x4000) << 48, 2),
-        0x4000..=0x3fff_ffff => ((value | 0x8000_0000) << 32, 4),
-        _ => (value.min(MAX) | 0xc000_0000_0000_0000, 8),
-    };
-    (word.to_be_bytes(), len)
+pub(crate) const fn tagged(value: u64) -> (u64, usize) {
+    match value {
+        0..=0x3f => (value, 1),
+        0x40..=0x3fff => (value | 0x4000, 2),
+        0x4000..=0x3fff_ffff => (value | 0x8000_0000, 4),
+        0x4000_0000..=MAX => (value | 0xc000_0000_0000_0000, 8),
+        _ => (u64::MAX, 8),
+    }
 }
 
 /// How many bytes [`encode`] writes for `value`.
 #[inline]
 pub const fn encoded_len(value: u64) -> usize {
-    match value {
-        0..=0x3f => 1,
-        0x40..=0x3fff => 2,
-        0x4000..=0x3fff_ffff => 4,
-        _ => 8,
-    }
+    tagged(value).1
 }
 
 /// Takes fields from the front of a byte slice; `None` means that it is too
