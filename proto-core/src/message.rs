@@ -1,6 +1,9 @@
 //! Messages, and what becomes of them.
 
-use crate::wire::{MAX_REASON, MAX_TOPIC};
+use crate::{
+    time::Time,
+    wire::{MAX_REASON, MAX_TOPIC},
+};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use core::{fmt, time::Duration};
@@ -183,7 +186,8 @@ pub struct Message {
     pub(crate) payload: Bytes,
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) correlation: u64,
-    pub(crate) deadline: Option<Duration>,
+    /// Counted from when it is queued; [`Time::NEVER`] for the connection's own.
+    pub(crate) deadline: Time,
     pub(crate) kind: Kind,
     pub(crate) ack: AckLevel,
 }
@@ -195,7 +199,7 @@ impl Message {
             payload: payload.into(),
             topic: None,
             correlation: 0,
-            deadline: None,
+            deadline: Time::NEVER,
             kind: Kind::Message,
             ack: AckLevel::None,
         }
@@ -270,7 +274,7 @@ impl Message {
     /// instead of [`ConfigBuilder::send_timeout`](crate::ConfigBuilder::send_timeout).
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Message {
-        self.deadline = Some(deadline);
+        self.deadline = Time::ZERO.saturating_add(deadline).min(Time::LAST);
         self
     }
 

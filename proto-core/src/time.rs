@@ -15,6 +15,8 @@ impl Time {
     pub const ZERO: Time = Time(0);
     /// Later than anything that happens.
     pub(crate) const NEVER: Time = Time(u64::MAX);
+    /// The last moment before [`Time::NEVER`].
+    pub(crate) const LAST: Time = Time(u64::MAX - 1);
 
     /// The point `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Time {

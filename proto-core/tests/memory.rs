@@ -280,6 +280,36 @@ fn a_stranger_takes_little() {
 }
 
 #[test]
+fn a_slow_verdict_keeps_nothing_of_what_came_after_it() {
+    for sealed in [false, true] {
+        let mut pair = Pair::open(builder(sealed));
+        pair.settle = false;
+        let slow = pair.send(Role::Initiator, message("slow", AckLevel::Processed));
+        let mut settled = 0;
+        let mut rounds = |pair: &mut Pair, count: u64| {
+            for _ in 0..count {
+                pair.send(Role::Initiator, message("quick", AckLevel::Processed));
+                pair.run();
+                settled += 1;
+                pair.server.connection.settle(settled, Ok(())).expect("due");
+                pair.run();
+                for side in [&mut pair.client, &mut pair.server] {
+                    side.received = Vec::new();
+                    side.events = Vec::new();
+                }
+            }
+        };
+        rounds(&mut pair, 200);
+        let before = held();
+        rounds(&mut pair, 20_000);
+        let after = held();
+        println!("behind a slow verdict: {before} bytes, later {after}");
+        assert!(after < before + 16_000, "{before}, {after}");
+        assert_eq!(pair.client.outcome(slow), None);
+    }
+}
+
+#[test]
 fn an_idle_connection_is_small() {
     for sealed in [false, true] {
         let mut pair = Pair::open(builder(sealed));

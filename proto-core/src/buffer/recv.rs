@@ -151,27 +151,30 @@ impl RecvBuf {
     /// copied; the rest is cut off without a copy.
     #[inline]
     pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
+        if n > SLAB_PAYLOAD {
+            return self.take_large_payload(n);
+        }
+        let end = self.used.saturating_add(n).min(self.scratch.len());
+        let bytes = self.scratch.get(self.used..end).unwrap_or_default();
+        self.used = end;
+        if bytes.is_empty() {
+            return Bytes::new();
+        }
+        if self.slab.capacity() < bytes.len() {
+            self.slab = BytesMut::with_capacity(SLAB);
+        }
+        self.slab.extend_from_slice(bytes);
+        self.slab.split().freeze()
+    }
+
+    fn take_large_payload(&mut self, n: usize) -> Bytes {
         let n = n.min(self.bytes().len());
-        if n > SLAB_PAYLOAD && n.saturating_mul(4) >= self.block {
+        if n.saturating_mul(4) >= self.block {
             self.cut_used();
             return self.scratch.split_to(n).freeze();
         }
-        let end = self.used.saturating_add(n);
-        let payload = match self.scratch.get(self.used..end) {
-            Some(bytes) if n <= SLAB_PAYLOAD => {
-                if n == 0 {
-                    Bytes::new()
-                } else {
-                    if self.slab.capacity() < n {
-                        self.slab = BytesMut::with_capacity(SLAB);
-                    }
-                    self.slab.extend_from_slice(bytes);
-                    self.slab.split().freeze()
-                }
-            }
-            Some(bytes) => Bytes::copy_from_slice(bytes),
-            None => Bytes::new(),
-        };
+        let bytes = self.bytes();
+        let payload = Bytes::copy_from_slice(bytes.get(..n).unwrap_or(bytes));
         self.consume(n);
         payload
     }

@@ -3,6 +3,7 @@
 use super::{Connection, Finish, Phase, timers::Timer};
 use crate::{
     error::{Close, ConnectionError, Timeout},
+    queue::Queue,
     time::Time,
 };
 
@@ -99,8 +100,8 @@ impl Connection {
     /// Sends CLOSE and waits for the peer's.
     fn say_goodbye(&mut self, close: Close) {
         self.phase = Phase::Closing;
-        self.outbound.drop_unsent(&mut self.events, &mut self.stats);
-        self.outbound.cancels.clear();
+        self.outbound.drop_unsent(&mut self.events);
+        self.outbound.cancels = Queue::new();
         self.farewell = Farewell::Due(close);
         // Only the close timeout counts from here on.
         for timer in [
@@ -118,6 +119,17 @@ impl Connection {
     /// Whether a step towards the end is due.
     #[inline]
     pub(super) fn check_finished(&mut self) {
+        if self.is_ending() {
+            self.go_on_ending();
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_ending(&self) -> bool {
+        self.outbound.finish == Finish::Sent || self.farewell.is_said()
+    }
+
+    fn go_on_ending(&mut self) {
         if self.phase != Phase::Open {
             return;
         }
@@ -189,6 +201,7 @@ impl Connection {
     /// The end: every message gets its outcome, and nothing more happens but that
     /// a CLOSE may be left to write.
     pub(super) fn end_with(&mut self, error: ConnectionError, delivered: Option<u64>) {
+        self.quiet = false;
         if self.end.is_some() {
             return;
         }
@@ -198,11 +211,10 @@ impl Connection {
         self.pong = None;
         self.ping = None;
         self.inbound.partial = None;
-        self.inbound.verdicts.clear();
+        self.inbound.verdicts = Queue::new();
         self.timers.clear_all();
         self.all_arrived = self.outbound.has_all_arrived(delivered);
-        self.outbound
-            .settle_all(delivered, &mut self.events, &mut self.stats);
+        self.outbound.settle_all(delivered, &mut self.events);
         if matches!(self.farewell, Farewell::WhenSent(_)) {
             self.farewell = Farewell::None;
         }
@@ -232,9 +244,7 @@ impl Connection {
                 self.farewell = Farewell::None;
             }
             Timer::Send => {
-                let next = self
-                    .outbound
-                    .expire(self.now, &mut self.events, &mut self.stats);
+                let next = self.outbound.expire(self.now, &mut self.events);
                 self.timers.set(Timer::Send, next);
                 self.check_finished();
             }

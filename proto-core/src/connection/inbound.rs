@@ -4,16 +4,13 @@
 use crate::{
     config::Config,
     error::Violation,
+    ledger::Ledger,
     message::{AckLevel, Received, Rejection},
+    queue::Queue,
     stats::Stats,
     wire::{DataHead, MIN_FRAGMENT},
 };
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    string::String,
-    sync::Arc,
-};
+use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
 
 /// While input keeps coming, an ACK goes out after so many messages.
@@ -37,10 +34,10 @@ pub(super) struct Verdict {
 pub(super) struct Inbound {
     /// Boxed: most connections, most of the time, have none.
     pub(super) partial: Option<Box<Partial>>,
-    inbox: VecDeque<Received>,
+    inbox: Queue<Received>,
     /// Messages that the program has taken and owes a verdict, with their sizes.
-    owed: BTreeMap<u64, usize>,
-    pub(super) verdicts: VecDeque<Verdict>,
+    owed: Ledger<usize>,
+    pub(super) verdicts: Queue<Verdict>,
     next: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
     /// program's business.
@@ -53,19 +50,24 @@ pub(super) struct Inbound {
     used_messages: u64,
     freed_bytes: u64,
     freed_messages: u64,
+    /// So little credit is left that the peer is told of more as soon as there is.
+    pub(super) credit_is_low: bool,
     unacked: u32,
     peer_settled: u64,
     /// The peer has sent FINISH.
     pub(super) finished: bool,
+    /// Messages that came whole, and their sizes: for [`Stats`].
+    received: u64,
+    received_bytes: u64,
 }
 
 impl Inbound {
     pub(super) const fn new(config: &Config) -> Inbound {
         Inbound {
             partial: None,
-            inbox: VecDeque::new(),
-            owed: BTreeMap::new(),
-            verdicts: VecDeque::new(),
+            inbox: Queue::new(),
+            owed: Ledger::new(),
+            verdicts: Queue::new(),
             next: 0,
             delivered: 0,
             frozen: false,
@@ -75,9 +77,12 @@ impl Inbound {
             used_messages: 0,
             freed_bytes: 0,
             freed_messages: 0,
+            credit_is_low: false,
             unacked: 0,
             peer_settled: 0,
             finished: false,
+            received: 0,
+            received_bytes: 0,
         }
     }
 
@@ -107,15 +112,15 @@ impl Inbound {
             && self.partial.is_none()
     }
 
-    /// A DATA frame with FIRST: checks it against every limit. Returns the message,
-    /// without its payload, and how long that will be.
+    /// A DATA frame with FIRST, of a message with a payload of `total` bytes:
+    /// checks it against every limit, and takes its credit.
     #[inline]
-    pub(super) fn begin(
+    pub(super) fn admit(
         &mut self,
         head: &DataHead<'_>,
-        payload: usize,
+        total: u64,
         config: &Config,
-    ) -> Result<(Received, usize), Violation> {
+    ) -> Result<(), Violation> {
         if self.partial.is_some() {
             return Err(Violation::FirstInsideMessage);
         }
@@ -128,7 +133,6 @@ impl Inbound {
                 expected: self.next,
             });
         }
-        let total = head.total.unwrap_or(payload as u64);
         let size = total.saturating_add(head.topic.map_or(0, str::len) as u64);
         if size > config.max_message as u64 {
             return Err(Violation::MessageTooLarge {
@@ -136,23 +140,13 @@ impl Inbound {
                 max: config.max_message as u64,
             });
         }
-        if self.used_messages >= self.granted_messages
-            || self.used_bytes.saturating_add(size) > self.granted_bytes
-        {
+        let used_bytes = self.used_bytes.saturating_add(size);
+        if self.used_messages >= self.granted_messages || used_bytes > self.granted_bytes {
             return Err(Violation::NoCredit);
         }
         self.used_messages = self.used_messages.saturating_add(1);
-        self.used_bytes = self.used_bytes.saturating_add(size);
-        let head = Received {
-            seq: head.seq,
-            kind: head.kind,
-            ack: head.ack,
-            correlation: head.correlation,
-            topic: head.topic.map(Arc::from),
-            payload: Bytes::new(),
-        };
-        // `size` is at most `max_message`, which is a `usize`.
-        Ok((head, usize::try_from(total).unwrap_or(usize::MAX)))
+        self.used_bytes = used_bytes;
+        Ok(())
     }
 
     /// Keeps a message whose payload is yet to come.
@@ -178,19 +172,20 @@ impl Inbound {
     }
 
     /// The message whose fragments were coming is whole.
-    pub(super) fn complete(&mut self, payload: Bytes, stats: &mut Stats) {
+    pub(super) fn complete(&mut self, payload: Bytes) {
         if let Some(partial) = self.partial.take() {
-            self.received(partial.head, payload, stats);
+            let mut message = partial.head;
+            message.payload = payload;
+            self.received(message);
         }
     }
 
     /// A message has come whole.
     #[inline]
-    pub(super) fn received(&mut self, mut message: Received, payload: Bytes, stats: &mut Stats) {
-        message.payload = payload;
+    pub(super) fn received(&mut self, message: Received) {
         self.next = self.next.saturating_add(1);
-        stats.messages_received = stats.messages_received.saturating_add(1);
-        stats.bytes_received = stats.bytes_received.saturating_add(message.size() as u64);
+        self.received = self.received.saturating_add(1);
+        self.received_bytes = self.received_bytes.saturating_add(message.size() as u64);
         if self.frozen {
             return;
         }
@@ -215,27 +210,25 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
-        Ok(
-            self.owed.contains_key(&seq)
-                || self.inbox.front().is_some_and(|first| first.seq <= seq),
-        )
+        Ok(self.owed.contains(seq) || self.inbox.front().is_some_and(|first| first.seq <= seq))
     }
 
     /// The next message for the program.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
-        let message = self.inbox.pop_front()?;
-        if message.ack == AckLevel::Processed {
-            self.owed.insert(message.seq, message.size());
+        let first = self.inbox.front()?;
+        let (seq, size) = (first.seq, first.size());
+        if first.ack == AckLevel::Processed {
+            self.owed.push(seq, size);
         } else {
-            self.free(message.size());
+            self.free(size);
         }
-        Some(message)
+        self.inbox.pop_front()
     }
 
     /// The program's verdict on a message; `false` if none was due.
     pub(super) fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> bool {
-        let Some(size) = self.owed.remove(&seq) else {
+        let Some(size) = self.owed.remove(seq) else {
             return false;
         };
         self.free(size);
@@ -263,7 +256,7 @@ impl Inbound {
             self.delivered = self.inbox.front().map_or(self.next, |first| first.seq);
             self.frozen = true;
         }
-        self.inbox = VecDeque::new();
+        self.inbox = Queue::new();
         // An ACK would claim what has just been dropped. CLOSE says how far the
         // program got.
         self.unacked = 0;
@@ -300,38 +293,50 @@ impl Inbound {
         Ok(advanced)
     }
 
-    /// New limits for the peer, if it should be told.
+    /// To be called when messages have come.
     #[inline]
-    pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
-        let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
-        let messages = self
-            .freed_messages
-            .saturating_add(config.window_messages as u64);
-        if self.frozen
-            || self.finished
-            || (bytes == self.granted_bytes && messages == self.granted_messages)
-        {
-            return None;
-        }
+    pub(super) fn note_credit(&mut self, config: &Config) {
         let bytes_left = self.granted_bytes.saturating_sub(self.used_bytes);
         let messages_left = self.granted_messages.saturating_sub(self.used_messages);
         let low_bytes = (config.window_bytes / 2).max(config.max_message) as u64;
         let low_messages = (config.window_messages as u64).div_ceil(2);
-        (bytes_left < low_bytes || messages_left < low_messages).then_some((bytes, messages))
+        self.credit_is_low = bytes_left < low_bytes || messages_left < low_messages;
+    }
+
+    /// New limits for the peer, if it should be told.
+    #[inline]
+    pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
+        if !self.credit_is_low || self.frozen || self.finished {
+            return None;
+        }
+        let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
+        let messages = self
+            .freed_messages
+            .saturating_add(config.window_messages as u64);
+        let told = bytes == self.granted_bytes && messages == self.granted_messages;
+        (!told).then_some((bytes, messages))
     }
 
     /// The peer is told these limits.
-    pub(super) fn grant(&mut self, (bytes, messages): (u64, u64)) {
+    pub(super) fn grant(&mut self, (bytes, messages): (u64, u64), config: &Config) {
         (self.granted_bytes, self.granted_messages) = (bytes, messages);
+        self.note_credit(config);
     }
 
     /// Gives back memory that holds nothing.
     pub(super) fn release(&mut self) {
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new();
-        }
-        if self.verdicts.is_empty() {
-            self.verdicts = VecDeque::new();
+        self.inbox.release();
+        self.owed.release();
+        self.verdicts.release();
+    }
+
+    /// This direction's part.
+    pub(super) fn stats(&self, of_the_other: Stats) -> Stats {
+        Stats {
+            messages_received: self.received,
+            bytes_received: self.received_bytes,
+            waiting: self.waiting(),
+            ..of_the_other
         }
     }
 }

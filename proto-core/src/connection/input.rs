@@ -12,7 +12,8 @@ use crate::{
         Mode, TAG,
     },
 };
-use alloc::string::String;
+use alloc::{string::String, sync::Arc};
+use bytes::Bytes;
 use core::time::Duration;
 
 /// While input keeps coming, an ACK goes out after so long.
@@ -41,6 +42,7 @@ impl Connection {
                 Err(error) => return self.fail(error),
             }
         }
+        self.inbound.note_credit(&self.config);
         self.watch_partial(input, progress);
     }
 
@@ -115,18 +117,15 @@ impl Connection {
     /// Plain mode: one frame, or the beginning of a large one.
     #[inline]
     fn take_frame(&mut self, input: &mut RecvBuf) -> Result<bool, Violation> {
-        if input.direct_missing() > 0 {
-            return Ok(false);
-        }
-        if let Some(fin) = self
-            .inbound
-            .partial
-            .as_mut()
-            .and_then(|partial| partial.direct.take())
-        {
-            input.expect_large();
-            self.fragment_done(fin, input);
-            return Ok(true);
+        if let Some(partial) = &mut self.inbound.partial {
+            if input.direct_missing() > 0 {
+                return Ok(false);
+            }
+            if let Some(fin) = partial.direct.take() {
+                input.expect_large();
+                self.fragment_done(fin, input);
+                return Ok(true);
+            }
         }
         let Some(header) = FrameHeader::decode(input.bytes(), MAX_FRAME_PLAIN)? else {
             return Ok(false);
@@ -157,8 +156,19 @@ impl Connection {
     ) -> Result<(), Violation> {
         input.consume(header.header_len);
         if let FrameType::Data { first, fin } = header.frame_type {
-            return self.take_data(first, fin, header.body_len, input);
+            if first && fin {
+                return self.take_message(header.body_len, input);
+            }
+            let n = self.begin_fragment(first, fin, header.body_len, input)?;
+            input.append_to_assembly(n);
+            self.fragment_done(fin, input);
+            return Ok(());
         }
+        self.take_control(header, input)
+    }
+
+    #[inline(never)]
+    fn take_control(&mut self, header: FrameHeader, input: &mut RecvBuf) -> Result<(), Violation> {
         let body = input.bytes().get(..header.body_len).unwrap_or_default();
         let frame = Frame::decode(header.frame_type, body)?;
         let cancelled = self.on_frame(frame)?;
@@ -169,24 +179,27 @@ impl Connection {
         Ok(())
     }
 
-    /// A DATA frame whose body stands whole at the front of `input`.
+    /// A message in one DATA frame, whose body stands whole at the front of
+    /// `input`.
     #[inline]
-    fn take_data(
-        &mut self,
-        first: bool,
-        fin: bool,
-        body: usize,
-        input: &mut RecvBuf,
-    ) -> Result<(), Violation> {
-        if first && fin {
-            let (message, _, n) = self.begin_message(fin, body, input)?;
-            let payload = input.take_payload(n);
-            self.inbound.received(message, payload, &mut self.stats);
-            return Ok(());
-        }
-        let n = self.begin_fragment(first, fin, body, input)?;
-        input.append_to_assembly(n);
-        self.fragment_done(fin, input);
+    fn take_message(&mut self, body: usize, input: &mut RecvBuf) -> Result<(), Violation> {
+        self.budget.earn();
+        let front = input.bytes().get(..body).unwrap_or_default();
+        let (head, length) = DataHead::decode(true, front)?;
+        let n = front.len().saturating_sub(length);
+        self.inbound.admit(&head, n as u64, &self.config)?;
+        let DataHead { seq, kind, ack, .. } = head;
+        let correlation = head.correlation;
+        let topic = head.topic.map(Arc::from);
+        input.consume(length);
+        self.inbound.received(Received {
+            seq,
+            kind,
+            ack,
+            correlation,
+            topic,
+            payload: input.take_payload(n),
+        });
         Ok(())
     }
 
@@ -210,7 +223,8 @@ impl Connection {
     }
 
     /// Checks a fragment of a message that is put together, uses up the fields
-    /// before its payload, and returns the length of that.
+    /// before its payload, and returns the length of that. Where it is the first,
+    /// `input` has the fields before the payload whole.
     fn begin_fragment(
         &mut self,
         first: bool,
@@ -218,13 +232,29 @@ impl Connection {
         body: usize,
         input: &mut RecvBuf,
     ) -> Result<usize, Violation> {
+        self.budget.earn();
         if !first {
-            self.budget.earn();
             self.inbound.check_more(fin, body, input.assembly_len())?;
             return Ok(body);
         }
-        let (message, total, n) = self.begin_message(fin, body, input)?;
+        let front = input.bytes().get(..body).unwrap_or(input.bytes());
+        let (head, length) = DataHead::decode(fin, front)?;
+        let n = body.saturating_sub(length);
+        let total = head.total.unwrap_or(n as u64);
+        self.inbound.admit(&head, total, &self.config)?;
+        // It is at most `max_message`, which is a `usize`.
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        check_fragment(fin, n, 0, total)?;
+        let message = Received {
+            seq: head.seq,
+            kind: head.kind,
+            ack: head.ack,
+            correlation: head.correlation,
+            topic: head.topic.map(Arc::from),
+            payload: Bytes::new(),
+        };
         self.inbound.expect_more(message, total);
+        input.consume(length);
         input.begin_assembly(total);
         if self.phase == Phase::Open {
             let timeout = self.config.message_timeout;
@@ -234,47 +264,27 @@ impl Connection {
         Ok(n)
     }
 
-    /// Checks the first fragment of a message and uses up the fields before its
-    /// payload. Returns the message, the length of its whole payload, and that of
-    /// the payload in this fragment.
-    #[inline]
-    fn begin_message(
-        &mut self,
-        fin: bool,
-        body: usize,
-        input: &mut RecvBuf,
-    ) -> Result<(Received, usize, usize), Violation> {
-        self.budget.earn();
-        let front = input.bytes().get(..body).unwrap_or(input.bytes());
-        let (head, length) = DataHead::decode(fin, front)?;
-        let n = body.saturating_sub(length);
-        let (message, total) = self.inbound.begin(&head, n, &self.config)?;
-        check_fragment(fin, n, 0, total)?;
-        input.consume(length);
-        Ok((message, total, n))
-    }
-
     fn fragment_done(&mut self, fin: bool, input: &mut RecvBuf) {
         if fin {
             let payload = input.take_assembly();
             self.timers.clear(Timer::Message);
-            self.inbound.complete(payload, &mut self.stats);
+            self.inbound.complete(payload);
         }
     }
 
     /// A frame other than DATA. `Ok(true)`: the message whose fragments were
     /// coming was withdrawn.
     fn on_frame(&mut self, frame: Frame<'_>) -> Result<bool, Violation> {
-        let (events, stats) = (&mut self.events, &mut self.stats);
+        let events = &mut self.events;
         let forward = match frame {
             Frame::Pad => false,
             Frame::Hello(_) => return Err(Violation::HelloTwice),
             Frame::Ack { next, settled } => {
                 let settled = self.inbound.on_settled(settled)?;
-                self.outbound.on_ack(next, events, stats)? | settled
+                self.outbound.on_ack(next, events)? | settled
             }
             Frame::Result { seq, code, reason } => {
-                self.outbound.on_result(seq, code, reason, events, stats)?;
+                self.outbound.on_result(seq, code, reason, events)?;
                 true
             }
             Frame::Credit { bytes, messages } => self.outbound.on_credit(bytes, messages)?,

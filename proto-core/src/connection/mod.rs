@@ -16,10 +16,11 @@ use crate::{
     error::{ConnectionError, SendError, SendErrorReason, SettleError},
     event::{Event, MessageId, Opened},
     message::{Message, Received, Rejection},
+    queue::Queue,
     stats::Stats,
     time::Time,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use budget::{Idle, Pings};
 use core::fmt;
 use ending::Farewell;
@@ -89,7 +90,7 @@ pub struct Connection {
     opener: Option<Opener>,
     inbound: Inbound,
     outbound: Outbound,
-    events: VecDeque<Event>,
+    events: Queue<Event>,
     timers: Timers,
     budget: Idle,
     ping_budget: Pings,
@@ -111,7 +112,8 @@ pub struct Connection {
     all_arrived: bool,
     /// The output buffer held something when it was last seen.
     unwritten: bool,
-    stats: Stats,
+    /// There was nothing to add to it then, and nothing has happened since.
+    quiet: bool,
 }
 
 /// A PING of this side's.
@@ -165,7 +167,7 @@ impl Connection {
             setup: Some(Box::new(setup)),
             sealer: None,
             opener: None,
-            events: VecDeque::new(),
+            events: Queue::new(),
             timers,
             budget: Idle::new(now),
             ping_budget: Pings::new(now),
@@ -181,7 +183,7 @@ impl Connection {
             end_told: false,
             all_arrived: false,
             unwritten: false,
-            stats: Stats::default(),
+            quiet: false,
         };
         connection.start_setup()?;
         Ok(connection)
@@ -217,8 +219,10 @@ impl Connection {
 
     /// There is nothing more to read for now: what was read is acknowledged
     /// without waiting for more.
+    #[inline]
     pub fn handle_idle(&mut self) {
         self.input_idle = true;
+        self.quiet = false;
     }
 
     /// The stream has ended, or failed: nothing can be read from it any more.
@@ -290,11 +294,11 @@ impl Connection {
             .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn queue(
         &mut self,
         now: Time,
-        message: Message,
+        mut message: Message,
         tracked: bool,
         reserved: Option<usize>,
     ) -> Result<Option<MessageId>, SendError> {
@@ -302,35 +306,28 @@ impl Connection {
         if let Err(reason) = self.check_send(message.size(), reserved) {
             return Err(SendError { message, reason });
         }
-        let deadline = self
-            .now
-            .saturating_add(message.deadline.unwrap_or(self.config.send_timeout));
-        if tracked {
-            self.timers.set_earlier(Timer::Send, deadline);
-        }
         // Nobody waits for an untracked message: it has no deadline.
-        let deadline = if tracked { deadline } else { Time::NEVER };
-        Ok(self.outbound.push(message, deadline, tracked))
+        if tracked {
+            let timeout = match message.deadline {
+                Time::NEVER => self.config.send_timeout,
+                own => own.saturating_since(Time::ZERO),
+            };
+            message.deadline = self.now.saturating_add(timeout);
+            self.timers.set_earlier(Timer::Send, message.deadline);
+        } else {
+            message.deadline = Time::NEVER;
+        }
+        Ok(self.outbound.push(message, tracked))
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
-        if self.phase == Phase::Closing || self.phase == Phase::Closed {
-            // Where the program has finished, the goodbye is the connection's own.
-            let announced = || match self.outbound.finish {
-                Finish::No => self.farewell.announced(),
-                _ => None,
-            };
-            let end = self.end.clone().or_else(announced);
-            return Err(end.map_or(SendErrorReason::Finished, SendErrorReason::Closed));
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
+            return Err(self.why_not_send());
         }
-        if self.outbound.finish != Finish::No || self.farewell.is_said() {
-            return Err(SendErrorReason::Finished);
-        }
-        let (own, peer) = (
-            self.config.max_message.min(reserved.unwrap_or(usize::MAX)),
-            self.outbound.peer_max(),
-        );
+        let own = self.config.max_message.min(reserved.unwrap_or(usize::MAX));
+        let peer = self.outbound.peer_max();
         if size > own.min(peer) {
             return Err(SendErrorReason::TooLarge {
                 size,
@@ -344,15 +341,30 @@ impl Connection {
         Ok(())
     }
 
+    /// The connection is closing, or was finished.
+    #[cold]
+    fn why_not_send(&self) -> SendErrorReason {
+        // Where the program has finished, the goodbye is the connection's own.
+        let announced = || match self.outbound.finish {
+            Finish::No => self.farewell.announced(),
+            _ => None,
+        };
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        let end = self.end.clone().or_else(announced).filter(|_| closing);
+        end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
+    }
+
     /// Whether a message could be queued now.
     ///
     /// # Errors
     /// Why not.
+    #[inline]
     pub fn check_room(&self) -> Result<(), SendErrorReason> {
         self.check_send(0, None)
     }
 
     /// Whether everything that was queued has been written.
+    #[inline]
     pub fn is_flushed(&self) -> bool {
         self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
     }
@@ -365,8 +377,8 @@ impl Connection {
         if self.end.is_some() {
             return false;
         }
-        let (events, stats) = (&mut self.events, &mut self.stats);
-        let withdrawn = self.outbound.cancel(id, events, stats);
+        self.quiet = false;
+        let withdrawn = self.outbound.cancel(id, &mut self.events);
         self.check_finished();
         withdrawn
     }
@@ -380,6 +392,7 @@ impl Connection {
         if let Some(error) = &self.end {
             return Err(SettleError::Closed(error.clone()));
         }
+        self.quiet = false;
         if !self.inbound.settle(seq, verdict) {
             return Err(SettleError::NotWaiting { seq });
         }
@@ -399,12 +412,26 @@ impl Connection {
     /// The next message, in the order in which the peer sent them.
     #[inline]
     pub fn recv(&mut self) -> Option<Received> {
-        let message = self.inbound.take()?;
+        if self.is_ending() {
+            return self.recv_last();
+        }
+        if self.inbound.credit_is_low {
+            self.quiet = false;
+        }
+        self.inbound.take()
+    }
+
+    /// Taking the last messages may be what the end waits for.
+    #[cold]
+    fn recv_last(&mut self) -> Option<Received> {
+        let message = self.inbound.take();
+        self.quiet = false;
         self.check_finished();
-        Some(message)
+        message
     }
 
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -418,13 +445,21 @@ impl Connection {
         }
     }
 
+    /// Whether [`poll_event`](Self::poll_event) would yield an event now.
+    #[inline]
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty() || (self.end.is_some() && !self.end_told)
+    }
+
     /// Whether [`recv`](Self::recv) would yield a message.
+    #[inline]
     pub fn has_messages(&self) -> bool {
         self.inbound.waiting() > 0
     }
 
     /// Whether the peer has said that it will send no more messages. Those that
     /// came can still be received.
+    #[inline]
     pub fn peer_finished(&self) -> bool {
         self.inbound.finished
     }
@@ -436,6 +471,7 @@ impl Connection {
 
     /// Why the connection has ended, once it has; known at once, before
     /// [`Event::Closed`] comes.
+    #[inline]
     pub fn end(&self) -> Option<&ConnectionError> {
         self.end.as_ref()
     }
@@ -452,24 +488,20 @@ impl Connection {
     }
 
     /// How many bytes of messages wait to be sent.
+    #[inline]
     pub fn queued_bytes(&self) -> usize {
-        self.outbound.queued().1
+        self.outbound.queued_bytes()
     }
 
     /// The latest time that it has been told.
+    #[inline]
     pub fn now(&self) -> Time {
         self.now
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
-        let (queued, queued_bytes) = self.outbound.queued();
-        Stats {
-            queued,
-            queued_bytes,
-            waiting: self.inbound.waiting(),
-            ..self.stats
-        }
+        self.inbound.stats(self.outbound.stats())
     }
 
     // --- 4. What there is to do -------------------------------------------------
@@ -478,17 +510,19 @@ impl Connection {
     /// anything in it. After each write call it again: that is also how the
     /// connection learns what has been written.
     pub fn poll_transmit(&mut self, now: Time, output: &mut SendBuf) -> bool {
-        self.advance(now);
+        self.now = self.now.max(now);
         self.fill(output)
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) would add something.
+    #[inline]
     pub fn wants_transmit(&self) -> bool {
         self.output_due()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the
     /// latest. May be early, and changes with every other call.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()
     }
@@ -497,9 +531,7 @@ impl Connection {
     pub fn release(&mut self) {
         self.inbound.release();
         self.outbound.release();
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.events.release();
     }
 
     /// Whether the connection has ended and has nothing more to write: once the
@@ -510,8 +542,11 @@ impl Connection {
 
     // --- Time ------------------------------------------------------------------
 
+    /// Something happens at this time.
+    #[inline]
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.quiet = false;
     }
 
     /// Something came from the peer.
@@ -522,16 +557,15 @@ impl Connection {
     }
 
     fn arm_keepalive(&mut self) {
-        for (timer, after) in [
-            (Timer::Keepalive, self.config.keepalive),
-            (Timer::Silence, self.config.silence_timeout),
-        ] {
-            let at = after.map_or(Time::NEVER, |after| self.now.saturating_add(after));
-            self.timers.set(timer, at);
-        }
+        let now = self.now;
+        let at = |after: Option<_>| after.map_or(Time::NEVER, |after| now.saturating_add(after));
+        self.timers.set(Timer::Keepalive, at(self.config.keepalive));
+        self.timers
+            .set(Timer::Silence, at(self.config.silence_timeout));
     }
 
     fn start_ping(&mut self, wanted: bool) {
+        self.quiet = false;
         match &mut self.ping {
             Some(ping) => ping.wanted |= wanted,
             None => {

@@ -5,40 +5,36 @@ use crate::{
     config::Config,
     error::Violation,
     event::{Event, MessageId},
+    ledger::Ledger,
     message::{AckLevel, Message, Outcome, Rejection},
+    queue::Queue,
     stats::Stats,
     time::Time,
-    wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT},
+    wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT, ShortHead},
 };
-use alloc::{collections::VecDeque, string::String};
+use alloc::string::String;
 use bytes::{Buf, Bytes, BytesMut};
 use core::num::NonZeroU64;
 
 /// Type byte and the longest length of a frame's header.
 const FRAME_HEADER: usize = 5;
+/// Payloads up to this are small: many of them are written in one go.
+const SMALL: usize = 4 << 10;
 
 struct Queued {
+    /// Its deadline is a point in time by now.
     message: Message,
     id: Option<MessageId>,
-    deadline: Time,
-}
-
-/// The message at the front of the queue is being cut into fragments; its payload
-/// shrinks.
-struct Current {
-    seq: u64,
-    begun: bool,
 }
 
 /// A message that was handed out whole and has an outcome or a RESULT to come.
 struct InFlight {
-    seq: u64,
-    /// Gone once its outcome has been told.
+    /// Who waits for its outcome, until that is told.
     id: Option<MessageId>,
     deadline: Time,
     ack: AckLevel,
-    /// Nothing more is to come.
-    done: bool,
+    /// Its outcome was told: what comes after that is not counted again.
+    told: bool,
     /// The peer has been told that nobody waits for it.
     cancelled: bool,
 }
@@ -52,15 +48,17 @@ pub(super) enum Finish {
 }
 
 pub(super) struct Outbound {
-    queue: VecDeque<Queued>,
+    queue: Queue<Queued>,
     queue_bytes: usize,
     reserved_messages: usize,
     reserved_bytes: usize,
-    current: Option<Current>,
-    in_flight: VecDeque<InFlight>,
+    /// The message at the front of the queue is being cut into fragments; its
+    /// payload shrinks.
+    begun: bool,
+    in_flight: Ledger<InFlight>,
     /// Messages of level *none* that are sent when so many bytes have been written.
-    sending: VecDeque<(u64, u64)>,
-    pub(super) cancels: VecDeque<u64>,
+    sending: Queue<(u64, u64)>,
+    pub(super) cancels: Queue<u64>,
     next_id: NonZeroU64,
     next_seq: u64,
     acked: u64,
@@ -70,19 +68,30 @@ pub(super) struct Outbound {
     used_messages: u64,
     peer_max: usize,
     pub(super) finish: Finish,
+    counts: Counts,
+}
+
+/// This direction's part of [`Stats`].
+#[derive(Default)]
+struct Counts {
+    sent: u64,
+    processed: u64,
+    rejected: u64,
+    not_sent: u64,
+    unknown: u64,
 }
 
 impl Outbound {
-    pub(super) const fn new() -> Outbound {
+    pub(super) fn new() -> Outbound {
         Outbound {
-            queue: VecDeque::new(),
+            queue: Queue::new(),
             queue_bytes: 0,
             reserved_messages: 0,
             reserved_bytes: 0,
-            current: None,
-            in_flight: VecDeque::new(),
-            sending: VecDeque::new(),
-            cancels: VecDeque::new(),
+            begun: false,
+            in_flight: Ledger::new(),
+            sending: Queue::new(),
+            cancels: Queue::new(),
             next_id: NonZeroU64::MIN,
             next_seq: 0,
             acked: 0,
@@ -92,6 +101,7 @@ impl Outbound {
             used_messages: 0,
             peer_max: usize::MAX,
             finish: Finish::No,
+            counts: Counts::default(),
         }
     }
 
@@ -108,7 +118,7 @@ impl Outbound {
     /// Whether one more message fits. `untold` is how many events
     /// the driver has not taken yet: they count, or a driver that never asks
     /// would let them pile up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_room(&self, config: &Config, untold: usize) -> bool {
         let messages = self
             .queue
@@ -130,29 +140,21 @@ impl Outbound {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(size);
     }
 
-    #[inline]
-    pub(super) fn push(
-        &mut self,
-        message: Message,
-        deadline: Time,
-        tracked: bool,
-    ) -> Option<MessageId> {
+    #[inline(always)]
+    pub(super) fn push(&mut self, message: Message, tracked: bool) -> Option<MessageId> {
         let id = tracked.then_some(MessageId(self.next_id));
         if tracked {
             self.next_id = self.next_id.saturating_add(1);
         }
         self.queue_bytes = self.queue_bytes.saturating_add(message.size());
-        self.queue.push_back(Queued {
-            message,
-            id,
-            deadline,
-        });
+        self.queue.push_back(Queued { message, id });
         id
     }
 
-    /// Messages that wait to be sent, and their sizes.
-    pub(super) fn queued(&self) -> (usize, usize) {
-        (self.queue.len(), self.queue_bytes)
+    /// The sizes of the messages that wait to be sent.
+    #[inline]
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue_bytes
     }
 
     /// Whether nothing waits to be sent.
@@ -174,32 +176,29 @@ impl Outbound {
             && !self
                 .in_flight
                 .iter()
-                .any(|entry| entry.ack == AckLevel::Processed)
+                .any(|(_, entry)| entry.ack == AckLevel::Processed)
     }
 
     /// Whether a DATA frame could go out now.
     #[inline]
     pub(super) fn can_send(&self) -> bool {
-        self.current.is_some()
-            || self
-                .queue
-                .front()
-                .is_some_and(|queued| self.credit_covers(queued))
+        self.begun
+            || self.queue.front().is_some_and(|queued| {
+                let size = queued.message.size();
+                self.covers(size) || size > self.peer_max
+            })
     }
 
     #[inline]
-    fn credit_covers(&self, queued: &Queued) -> bool {
-        let size = queued.message.size();
-        size > self.peer_max
-            || (self.used_messages < self.credit_messages
-                && self.used_bytes.saturating_add(size as u64) <= self.credit_bytes)
+    fn covers(&self, size: usize) -> bool {
+        size <= self.peer_max
+            && self.used_messages < self.credit_messages
+            && self.used_bytes.saturating_add(size as u64) <= self.credit_bytes
     }
 
     /// The number after the last message that was handed out whole.
     pub(super) fn whole(&self) -> u64 {
-        self.current
-            .as_ref()
-            .map_or(self.next_seq, |current| current.seq)
+        self.next_seq.saturating_sub(u64::from(self.begun))
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -208,30 +207,77 @@ impl Outbound {
 
     /// All messages below this number have their outcome.
     pub(super) fn settled(&self) -> u64 {
-        self.in_flight
-            .front()
-            .map_or(self.acked, |first| first.seq.min(self.acked))
+        let first = self.in_flight.first().unwrap_or(self.acked);
+        first.min(self.acked)
+    }
+
+    /// Writes messages, one frame each, as long as there are small ones and `out`
+    /// stays below `end`. This is where many small messages spend their time: what
+    /// can be counted once for all of them is.
+    pub(super) fn write_small(&mut self, out: &mut BytesMut, end: usize) {
+        if self.begun {
+            return;
+        }
+        let largest = self.peer_max.min(SMALL);
+        let may_messages = self.credit_messages.saturating_sub(self.used_messages);
+        let may_bytes = self.credit_bytes.saturating_sub(self.used_bytes);
+        let (mut seq, mut count, mut bytes) = (self.next_seq, 0usize, 0usize);
+        while let Some(queued) = self.queue.get(count) {
+            let message = &queued.message;
+            let n = message.payload.len();
+            let sum = bytes.saturating_add(n);
+            let covered = (count as u64) < may_messages && sum as u64 <= may_bytes;
+            if n > largest || message.topic.is_some() || !covered {
+                break;
+            }
+            let correlation = message
+                .kind
+                .has_correlation()
+                .then_some(message.correlation);
+            let head = ShortHead::new(seq, message.kind, message.ack, correlation, n);
+            let Some(head) = head.filter(|head| {
+                let len = head.len().saturating_add(n);
+                out.len().saturating_add(len) <= end
+            }) else {
+                break;
+            };
+            head.append_to(out);
+            out.extend_from_slice(&message.payload);
+            if queued.id.is_some() || message.ack == AckLevel::Processed {
+                track(&mut self.in_flight, &mut self.sending, seq, queued);
+            }
+            (seq, count, bytes) = (seq.saturating_add(1), count.saturating_add(1), sum);
+        }
+        self.queue.drop_front(count);
+        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+        self.next_seq = seq;
+        self.used_messages = self.used_messages.saturating_add(count as u64);
+        self.used_bytes = self.used_bytes.saturating_add(bytes as u64);
+        self.counts.sent = self.counts.sent.saturating_add(count as u64);
+    }
+
+    /// A message takes its number and its credit.
+    #[inline]
+    fn start(&mut self, size: usize) {
+        self.next_seq = self.next_seq.saturating_add(1);
+        self.used_messages = self.used_messages.saturating_add(1);
+        self.used_bytes = self.used_bytes.saturating_add(size as u64);
     }
 
     /// Writes the header of the next DATA frame, of at most `room` bytes with
     /// its payload, and returns the payload. `None` if nothing may be sent, or a
     /// fragment of the least size does not fit.
-    #[inline]
     pub(super) fn next_fragment(
         &mut self,
         room: usize,
         out: &mut BytesMut,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
+        events: &mut Queue<Event>,
     ) -> Option<Bytes> {
-        if self.current.is_none() {
-            self.begin(events, stats);
-        }
-        let current = self.current.as_mut()?;
+        let size = self.turn_to_next(events)?;
         let message = &mut self.queue.front_mut()?.message;
         let left = message.payload.len();
-        let head = (!current.begun).then(|| DataHead {
-            seq: current.seq,
+        let head = (!self.begun).then(|| DataHead {
+            seq: self.next_seq,
             kind: message.kind,
             ack: message.ack,
             total: None,
@@ -242,12 +288,12 @@ impl Outbound {
             topic: message.topic.as_deref(),
         });
         let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
-        let fin = FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room;
-        if fin {
-            write_head(head.as_ref(), fin, left, head_len, out);
-            let seq = current.seq;
-            self.current = None;
-            return self.completed(seq, stats);
+        if FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room {
+            write_head(head.as_ref(), true, head_len.saturating_add(left), out);
+            if !core::mem::take(&mut self.begun) {
+                self.start(size);
+            }
+            return self.completed();
         }
         let head = head.map(|head| DataHead {
             total: Some(left as u64),
@@ -261,63 +307,42 @@ impl Outbound {
         if n < MIN_FRAGMENT || n == left {
             return None;
         }
-        write_head(head.as_ref(), fin, n, head_len, out);
-        current.begun = true;
+        write_head(head.as_ref(), false, head_len.saturating_add(n), out);
         let payload = message.payload.slice(..n);
         message.payload.advance(n);
         self.queue_bytes = self.queue_bytes.saturating_sub(n);
+        if !core::mem::replace(&mut self.begun, true) {
+            self.start(size);
+        }
         Some(payload)
     }
 
-    /// Turns to the message at the front of the queue, if the credit covers it.
-    #[inline]
-    fn begin(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        while let Some(queued) = self.queue.front() {
-            if !self.credit_covers(queued) {
-                return;
+    /// The size of the message at the front of the queue, if the credit covers it.
+    fn turn_to_next(&mut self, events: &mut Queue<Event>) -> Option<usize> {
+        loop {
+            let size = self.queue.front()?.message.size();
+            if self.begun || self.covers(size) {
+                return Some(size);
             }
-            let size = queued.message.size();
-            if size > self.peer_max {
-                // Queued before the peer had said what it accepts.
-                self.drop_queued(0, events, stats);
-                continue;
+            if size <= self.peer_max {
+                return None;
             }
-            self.used_messages = self.used_messages.saturating_add(1);
-            self.used_bytes = self.used_bytes.saturating_add(size as u64);
-            stats.bytes_sent = stats.bytes_sent.saturating_add(size as u64);
-            let seq = self.next_seq;
-            self.next_seq = self.next_seq.saturating_add(1);
-            self.current = Some(Current { seq, begun: false });
-            return;
+            // Queued before the peer had said what it accepts.
+            self.drop_queued(0, events);
         }
     }
 
     /// The last fragment of the message at the front of the queue was made;
     /// returns its payload.
-    #[inline]
-    fn completed(&mut self, seq: u64, stats: &mut Stats) -> Option<Bytes> {
-        let Queued {
-            message,
-            id,
-            deadline,
-        } = self.queue.pop_front()?;
-        self.queue_bytes = self.queue_bytes.saturating_sub(message.size());
-        stats.messages_sent = stats.messages_sent.saturating_add(1);
-        let ack = message.ack;
-        if id.is_some() || ack == AckLevel::Processed {
-            self.in_flight.push_back(InFlight {
-                seq,
-                id,
-                deadline,
-                ack,
-                done: false,
-                cancelled: false,
-            });
-            if ack == AckLevel::None {
-                self.sending.push_back((u64::MAX, seq));
-            }
+    fn completed(&mut self) -> Option<Bytes> {
+        let queued = self.queue.pop_front()?;
+        self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
+        self.counts.sent = self.counts.sent.saturating_add(1);
+        if queued.id.is_some() || queued.message.ack == AckLevel::Processed {
+            let seq = self.next_seq.saturating_sub(1);
+            track(&mut self.in_flight, &mut self.sending, seq, &queued);
         }
-        Some(message.payload)
+        Some(queued.message.payload)
     }
 
     /// What was made since the last call ends at this offset of the output.
@@ -332,76 +357,48 @@ impl Outbound {
         }
     }
 
-    /// So many bytes of the output have been written.
-    pub(super) fn on_written(
-        &mut self,
-        written: u64,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
-    ) {
-        while let Some((_, seq)) = self
-            .sending
-            .front()
-            .copied()
-            .filter(|(end, _)| *end <= written)
-        {
-            self.sending.pop_front();
-            if let Some(entry) = find(&mut self.in_flight, seq) {
-                entry.done = true;
-                tell(entry.id.take(), Outcome::Sent, events, stats);
+    /// So many bytes of the output have been written. Says whether that settled
+    /// anything.
+    #[inline]
+    pub(super) fn on_written(&mut self, written: u64, events: &mut Queue<Event>) -> bool {
+        let mut settled = false;
+        while let Some((_, seq)) = self.sending.front().filter(|(end, _)| *end <= written) {
+            if let Some(entry) = self.in_flight.remove(*seq) {
+                self.counts.tell(entry.id, Outcome::Sent, events);
             }
+            self.sending.pop_front();
+            settled = true;
         }
-        self.drop_done();
-    }
-
-    fn drop_done(&mut self) {
-        while self.in_flight.front().is_some_and(|entry| entry.done) {
-            self.in_flight.pop_front();
-        }
+        settled
     }
 
     /// Gives back memory that holds nothing.
     pub(super) fn release(&mut self) {
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
-        }
-        if self.in_flight.is_empty() {
-            self.in_flight = VecDeque::new();
-        }
-        if self.sending.is_empty() {
-            self.sending = VecDeque::new();
-        }
-        if self.cancels.is_empty() {
-            self.cancels = VecDeque::new();
-        }
+        self.queue.release();
+        self.in_flight.release();
+        self.sending.release();
+        self.cancels.release();
     }
 
     /// Takes an ACK; says whether it carried anything forward.
     pub(super) fn on_ack(
         &mut self,
         next: u64,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
+        events: &mut Queue<Event>,
     ) -> Result<bool, Violation> {
         if next < self.acked || next > self.whole() {
             return Err(Violation::Ack);
         }
-        let from = self
-            .in_flight
-            .partition_point(|entry| entry.seq < self.acked);
-        let to = self.in_flight.partition_point(|entry| entry.seq < next);
-        for entry in self.in_flight.range_mut(from..to.max(from)) {
-            if entry.ack == AckLevel::Received {
-                entry.done = true;
-                tell(entry.id.take(), Outcome::Received, events, stats);
+        let counts = &mut self.counts;
+        self.in_flight.remove_where(self.acked, next, |entry| {
+            let settled = entry.ack == AckLevel::Received;
+            if settled {
+                counts.tell(entry.id, Outcome::Received, events);
             }
-        }
+            settled
+        });
         let advanced = next > self.acked;
-        stats.acknowledged = stats
-            .acknowledged
-            .saturating_add(next.saturating_sub(self.acked));
         self.acked = next;
-        self.drop_done();
         Ok(advanced)
     }
 
@@ -411,29 +408,24 @@ impl Outbound {
         seq: u64,
         code: u64,
         reason: &str,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
+        events: &mut Queue<Event>,
     ) -> Result<(), Violation> {
-        let entry = find(&mut self.in_flight, seq)
-            .filter(|entry| entry.ack == AckLevel::Processed && !entry.done)
+        self.in_flight
+            .get_mut(seq)
+            .filter(|entry| entry.ack == AckLevel::Processed)
             .ok_or(Violation::Result)?;
-        entry.done = true;
+        let id = self.in_flight.remove(seq).and_then(|entry| entry.id);
         let outcome = if code == 0 {
+            self.counts.processed = self.counts.processed.saturating_add(1);
             Outcome::Processed
         } else {
+            self.counts.rejected = self.counts.rejected.saturating_add(1);
             Outcome::Rejected(Rejection {
                 code,
                 reason: String::from(reason),
             })
         };
-        match outcome {
-            Outcome::Processed => stats.processed = stats.processed.saturating_add(1),
-            _ => stats.rejected = stats.rejected.saturating_add(1),
-        }
-        if let Some(id) = entry.id.take() {
-            events.push_back(Event::Outcome { id, outcome });
-        }
-        self.drop_done();
+        self.counts.tell(id, outcome, events);
         Ok(())
     }
 
@@ -449,71 +441,52 @@ impl Outbound {
 
     /// Withdraws a message; says whether that surely keeps it from being
     /// delivered.
-    pub(super) fn cancel(
-        &mut self,
-        id: MessageId,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
-    ) -> bool {
-        if let Some(index) = self.queue.iter().position(|queued| queued.id == Some(id)) {
-            self.drop_queued(index, events, stats);
+    pub(super) fn cancel(&mut self, id: MessageId, events: &mut Queue<Event>) -> bool {
+        let index = self.queue.iter().position(|queued| queued.id == Some(id));
+        if let Some(index) = index {
+            self.drop_queued(index, events);
             return true;
         }
         let mut sent = self.in_flight.iter_mut();
-        if let Some(entry) = sent.find(|entry| entry.id == Some(id) && !entry.cancelled) {
+        if let Some((seq, entry)) = sent.find(|(_, entry)| entry.id == Some(id) && !entry.cancelled)
+        {
             entry.cancelled = true;
-            self.cancels.push_back(entry.seq);
+            self.cancels.push_back(seq);
         }
         false
     }
 
     /// Drops a message that was not handed out whole. If it was begun, the peer is
     /// told to forget it.
-    fn drop_queued(&mut self, index: usize, events: &mut VecDeque<Event>, stats: &mut Stats) {
-        let current = if index == 0 {
-            self.current.take()
-        } else {
-            None
-        };
+    fn drop_queued(&mut self, index: usize, events: &mut Queue<Event>) {
         let Some(queued) = self.queue.remove(index) else {
             return;
         };
-        let size = queued.message.size();
-        self.queue_bytes = self.queue_bytes.saturating_sub(size);
-        match current {
-            Some(current) if current.begun => self.cancels.push_back(current.seq),
-            Some(current) => {
-                // The peer has not heard of it: its number and credit are free.
-                self.next_seq = current.seq;
-                self.used_messages = self.used_messages.saturating_sub(1);
-                self.used_bytes = self.used_bytes.saturating_sub(size as u64);
-            }
-            None => {}
+        self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
+        if index == 0 && core::mem::take(&mut self.begun) {
+            self.cancels.push_back(self.next_seq.saturating_sub(1));
         }
-        tell(queued.id, Outcome::NotSent, events, stats);
+        self.counts.tell(queued.id, Outcome::NotSent, events);
     }
 
     /// Ends what has reached its deadline; returns the earliest that has not.
-    pub(super) fn expire(
-        &mut self,
-        now: Time,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
-    ) -> Time {
+    pub(super) fn expire(&mut self, now: Time, events: &mut Queue<Event>) -> Time {
         let mut next = Time::NEVER;
         let mut index = 0usize;
         while let Some(queued) = self.queue.get(index) {
-            if queued.deadline <= now {
-                self.drop_queued(index, events, stats);
+            let deadline = queued.message.deadline;
+            if deadline <= now {
+                self.drop_queued(index, events);
             } else {
-                next = next.min(queued.deadline);
+                next = next.min(deadline);
                 index = index.saturating_add(1);
             }
         }
-        for entry in self.in_flight.iter_mut().filter(|entry| entry.id.is_some()) {
-            if entry.deadline <= now {
-                tell(entry.id.take(), Outcome::Unknown, events, stats);
-            } else {
+        for (_, entry) in self.in_flight.iter_mut() {
+            if entry.id.is_some() && entry.deadline <= now {
+                entry.told = true;
+                self.counts.tell(entry.id.take(), Outcome::Unknown, events);
+            } else if entry.id.is_some() {
                 next = next.min(entry.deadline);
             }
         }
@@ -521,79 +494,92 @@ impl Outbound {
     }
 
     /// Nothing more is begun; what is queued or unfinished was not sent.
-    pub(super) fn drop_unsent(&mut self, events: &mut VecDeque<Event>, stats: &mut Stats) {
+    pub(super) fn drop_unsent(&mut self, events: &mut Queue<Event>) {
         while !self.queue.is_empty() {
-            self.drop_queued(0, events, stats);
+            self.drop_queued(0, events);
         }
-        self.queue = VecDeque::new();
+        self.queue.release();
     }
 
     /// The connection has ended: every message gets its outcome. `delivered` is
     /// what the peer's CLOSE said.
-    pub(super) fn settle_all(
-        &mut self,
-        delivered: Option<u64>,
-        events: &mut VecDeque<Event>,
-        stats: &mut Stats,
-    ) {
-        self.drop_unsent(events, stats);
-        for mut entry in core::mem::take(&mut self.in_flight) {
+    pub(super) fn settle_all(&mut self, delivered: Option<u64>, events: &mut Queue<Event>) {
+        self.drop_unsent(events);
+        for (seq, entry) in self.in_flight.iter_mut().filter(|(_, entry)| !entry.told) {
             let outcome = match (delivered, entry.ack) {
-                (Some(delivered), _) if entry.seq >= delivered => Outcome::NotSent,
+                (Some(delivered), _) if seq >= delivered => Outcome::NotSent,
                 (Some(_), AckLevel::Received) => Outcome::Received,
                 (Some(_), AckLevel::None) => Outcome::Sent,
                 _ => Outcome::Unknown,
             };
-            tell(entry.id.take(), outcome, events, stats);
+            self.counts.tell(entry.id, outcome, events);
         }
-        self.sending = VecDeque::new();
-        self.cancels = VecDeque::new();
+        self.in_flight = Ledger::new();
+        self.sending = Queue::new();
+        self.cancels = Queue::new();
+    }
+
+    /// This direction's part.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            messages_sent: self.counts.sent,
+            bytes_sent: self.used_bytes,
+            acknowledged: self.acked,
+            processed: self.counts.processed,
+            rejected: self.counts.rejected,
+            not_sent: self.counts.not_sent,
+            unknown: self.counts.unknown,
+            queued: self.queue.len(),
+            queued_bytes: self.queue_bytes,
+            ..Stats::default()
+        }
     }
 }
 
-/// Writes what stands before the `n` bytes of payload in a DATA frame.
-#[inline]
-fn write_head(
-    head: Option<&DataHead<'_>>,
-    fin: bool,
-    n: usize,
-    head_len: usize,
-    out: &mut BytesMut,
+impl Counts {
+    /// Reports and counts an outcome.
+    fn tell(&mut self, id: Option<MessageId>, outcome: Outcome, events: &mut Queue<Event>) {
+        match outcome {
+            Outcome::NotSent => self.not_sent = self.not_sent.saturating_add(1),
+            Outcome::Unknown => self.unknown = self.unknown.saturating_add(1),
+            _ => {}
+        }
+        if let Some(id) = id {
+            events.push_back(Event::Outcome { id, outcome });
+        }
+    }
+}
+
+/// A message goes out that has an outcome or a RESULT to come.
+#[inline(never)]
+fn track(
+    in_flight: &mut Ledger<InFlight>,
+    sending: &mut Queue<(u64, u64)>,
+    seq: u64,
+    queued: &Queued,
 ) {
+    let ack = queued.message.ack;
+    in_flight.push(
+        seq,
+        InFlight {
+            id: queued.id,
+            deadline: queued.message.deadline,
+            ack,
+            told: false,
+            cancelled: false,
+        },
+    );
+    if ack == AckLevel::None {
+        sending.push_back((u64::MAX, seq));
+    }
+}
+
+/// Writes what stands before the payload in a DATA frame with a body of `body`
+/// bytes.
+fn write_head(head: Option<&DataHead<'_>>, fin: bool, body: usize, out: &mut BytesMut) {
     let first = head.is_some();
-    let frame_type = FrameType::Data { first, fin };
-    // Put together on the stack, a head costs one append instead of six.
-    let mut small = [0; 48];
-    if head_len.saturating_add(FRAME_HEADER) > small.len() {
-        FrameHeader::encode(frame_type, head_len.saturating_add(n), out);
-        if let Some(head) = head {
-            head.encode(out);
-        }
-        return;
-    }
-    let mut rest = &mut small[..];
-    FrameHeader::encode(frame_type, head_len.saturating_add(n), &mut rest);
+    FrameHeader::encode(FrameType::Data { first, fin }, body, out);
     if let Some(head) = head {
-        head.encode(&mut rest);
-    }
-    let left = rest.len();
-    let len = small.len().saturating_sub(left);
-    out.extend_from_slice(small.get(..len).unwrap_or_default());
-}
-
-fn find(in_flight: &mut VecDeque<InFlight>, seq: u64) -> Option<&mut InFlight> {
-    let index = in_flight.partition_point(|entry| entry.seq < seq);
-    in_flight.get_mut(index).filter(|entry| entry.seq == seq)
-}
-
-/// Reports and counts an outcome.
-fn tell(id: Option<MessageId>, outcome: Outcome, events: &mut VecDeque<Event>, stats: &mut Stats) {
-    match outcome {
-        Outcome::NotSent => stats.not_sent = stats.not_sent.saturating_add(1),
-        Outcome::Unknown if id.is_some() => stats.unknown = stats.unknown.saturating_add(1),
-        _ => {}
-    }
-    if let Some(id) = id {
-        events.push_back(Event::Outcome { id, outcome });
+        head.encode(out);
     }
 }

@@ -45,6 +45,7 @@ impl Timers {
         Timers([Time::NEVER; ALL.len()])
     }
 
+    #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Time) {
         if let Some(slot) = self.0.get_mut(timer as usize) {
             *slot = at;
@@ -52,12 +53,14 @@ impl Timers {
     }
 
     /// Sets `timer` unless it is set to an earlier time.
+    #[inline]
     pub(super) fn set_earlier(&mut self, timer: Timer, at: Time) {
         if at < self.at(timer) {
             self.set(timer, at);
         }
     }
 
+    #[inline]
     pub(super) fn clear(&mut self, timer: Timer) {
         self.set(timer, Time::NEVER);
     }
@@ -66,6 +69,7 @@ impl Timers {
         *self = Timers::new();
     }
 
+    #[inline]
     pub(super) fn at(&self, timer: Timer) -> Time {
         self.0.get(timer as usize).copied().unwrap_or(Time::NEVER)
     }

@@ -24,7 +24,18 @@ const CONTROL: usize = MAX_REASON + 32;
 
 impl Connection {
     /// Whether there is anything to put into the output buffer.
+    #[inline]
     pub(super) fn output_due(&self) -> bool {
+        if self.quiet {
+            return false;
+        }
+        if self.phase == Phase::Open && !self.farewell.is_said() && self.raw.is_empty() {
+            return self.frames_due();
+        }
+        self.ending_due()
+    }
+
+    fn ending_due(&self) -> bool {
         if !self.raw.is_empty() {
             return true;
         }
@@ -35,21 +46,27 @@ impl Connection {
             (Farewell::Due(_), _) => true,
             // Nothing follows a CLOSE.
             (Farewell::Sent(_), _) | (_, Some(_)) => false,
-            _ => self.control_due() || self.data_due() || self.finish_due(),
+            _ => self.frames_due(),
         }
     }
 
     #[inline]
+    fn frames_due(&self) -> bool {
+        self.data_due() || self.control_due() || self.finish_due()
+    }
+
+    #[inline]
     fn control_due(&self) -> bool {
-        self.pad_due
+        self.inbound.ack_is_due(self.input_idle)
             || !self.inbound.verdicts.is_empty()
-            || self.inbound.ack_is_due(self.input_idle)
+            || !self.outbound.cancels.is_empty()
             || self.inbound.credit_due(&self.config).is_some()
             || self.pong.is_some()
             || self.ping_due()
-            || !self.outbound.cancels.is_empty()
+            || self.pad_due
     }
 
+    #[inline]
     fn ping_due(&self) -> bool {
         self.ping.is_some_and(|ping| ping.sent.is_none())
             && self.timers.at(Timer::Ping) == Time::NEVER
@@ -58,20 +75,31 @@ impl Connection {
     /// A CANCEL ends the message before: what follows waits for it.
     #[inline]
     fn data_due(&self) -> bool {
-        self.phase == Phase::Open && self.outbound.cancels.is_empty() && self.outbound.can_send()
+        self.phase == Phase::Open && self.outbound.can_send() && self.outbound.cancels.is_empty()
     }
 
+    #[inline]
     fn finish_due(&self) -> bool {
-        self.phase == Phase::Open
+        self.outbound.finish == Finish::Wanted
+            && self.phase == Phase::Open
             && self.outbound.cancels.is_empty()
-            && self.outbound.finish == Finish::Wanted
             && self.outbound.is_drained()
     }
 
     /// Fills `output`; returns whether it holds anything.
     pub(super) fn fill(&mut self, output: &mut SendBuf) -> bool {
-        self.outbound
-            .on_written(output.written(), &mut self.events, &mut self.stats);
+        let (written, events) = (output.written(), &mut self.events);
+        if self.outbound.on_written(written, events) && self.is_ending() {
+            self.quiet = false;
+        }
+        if !self.quiet {
+            self.fill_with_what_is_due(output);
+        }
+        self.unwritten = output.remaining() > 0;
+        self.unwritten
+    }
+
+    fn fill_with_what_is_due(&mut self, output: &mut SendBuf) {
         if !self.raw.is_empty() {
             let raw = core::mem::take(&mut self.raw);
             output.with_tail(|tail| tail.extend_from_slice(&raw));
@@ -83,7 +111,8 @@ impl Connection {
         let mut idle = false;
         loop {
             self.check_finished();
-            if !self.output_due() || output.remaining() >= enough {
+            self.quiet = !self.output_due();
+            if self.quiet || output.remaining() >= enough {
                 break;
             }
             let made = output.made();
@@ -99,21 +128,18 @@ impl Connection {
             idle = nothing;
         }
         self.outbound.mark_made(output.made());
-        self.unwritten = output.remaining() > 0;
-        self.unwritten
     }
 
     fn fill_plain(&mut self, output: &mut SendBuf) {
         self.pad_due = false;
         output.with_tail(|tail| self.write_controls(tail, usize::MAX));
         while self.data_due() && output.remaining() < ENOUGH_PLAIN {
+            let room = ENOUGH_PLAIN.saturating_sub(output.remaining());
             let fragment = output.with_tail(|tail| {
-                self.outbound.next_fragment(
-                    MAX_FRAME_PLAIN,
-                    tail,
-                    &mut self.events,
-                    &mut self.stats,
-                )
+                let end = tail.len().saturating_add(room);
+                self.outbound.write_small(tail, end);
+                self.outbound
+                    .next_fragment(MAX_FRAME_PLAIN, tail, &mut self.events)
             });
             match fragment {
                 Some(payload) if payload.len() >= ZERO_COPY => output.push(payload),
@@ -152,13 +178,12 @@ impl Connection {
     }
 
     fn write_record(&mut self, tail: &mut BytesMut, body: usize) {
-        self.write_controls(tail, body.saturating_add(RECORD));
+        let end = body.saturating_add(RECORD);
+        self.write_controls(tail, end);
         while self.data_due() {
-            let room = RECORD.saturating_sub(tail.len().saturating_sub(body));
-            let Some(payload) =
-                self.outbound
-                    .next_fragment(room, tail, &mut self.events, &mut self.stats)
-            else {
+            self.outbound.write_small(tail, end);
+            let room = end.saturating_sub(tail.len());
+            let Some(payload) = self.outbound.next_fragment(room, tail, &mut self.events) else {
                 break;
             };
             if payload.len() >= ZERO_COPY {
@@ -177,7 +202,7 @@ impl Connection {
     /// Control frames, as long as `tail` is shorter than `limit`. RESULT before
     /// the CREDIT that it frees.
     fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
-        if self.end.is_some() {
+        if self.end.is_some() || !(self.control_due() || self.inbound.has_unacked()) {
             return;
         }
         let fits = |tail: &BytesMut| tail.len().saturating_add(CONTROL) <= limit;
@@ -196,9 +221,7 @@ impl Connection {
             return;
         }
         // It costs nothing to go along with something else.
-        if self.inbound.ack_is_due(self.input_idle)
-            || (self.inbound.has_unacked() && self.something_else_due(tail))
-        {
+        if self.inbound.has_unacked() && (!tail.is_empty() || self.frames_due()) {
             Frame::Ack {
                 next: self.inbound.next(),
                 settled: self.outbound.settled(),
@@ -213,7 +236,7 @@ impl Connection {
                 messages: credit.1,
             }
             .encode(tail);
-            self.inbound.grant(credit);
+            self.inbound.grant(credit, &self.config);
         }
         if let Some(data) = self.pong.take() {
             Frame::Pong(data).encode(tail);
@@ -235,10 +258,6 @@ impl Connection {
             };
             Frame::Cancel { seq }.encode(tail);
         }
-    }
-
-    fn something_else_due(&self, tail: &BytesMut) -> bool {
-        !tail.is_empty() || self.data_due() || self.finish_due() || self.control_due()
     }
 
     /// FINISH and CLOSE, behind everything else.

@@ -66,7 +66,7 @@ impl Session {
     pub fn new(connection: Connection) -> Session {
         Session {
             connection,
-            outcomes: Outcomes::default(),
+            outcomes: Outcomes::new(),
             opened: None,
             opening: false,
             pongs: 0,
@@ -153,7 +153,31 @@ impl Session {
     }
 
     /// Sorts out what has happened, and wakes those for whom something has come.
+    #[inline]
     fn dispatch(&mut self, waiters: &mut Waiters) {
+        if self.connection.has_events() {
+            self.sort_events(waiters);
+        }
+        if !self.ended && self.connection.end().is_some() {
+            self.ended = true;
+            let linger = self.connection.config().close_timeout();
+            self.linger = self.connection.now().saturating_add(linger);
+            waiters.wake_background();
+            return waiters.wake_for(|_| true);
+        }
+        if !waiters.anyone() {
+            return;
+        }
+        if self.connection.has_messages() {
+            waiters.wake_for(|interest| interest == Interest::Message);
+        }
+        if self.room_wanted && self.has_half_room() {
+            self.room_wanted = false;
+            waiters.wake_for(|interest| interest == Interest::Room);
+        }
+    }
+
+    fn sort_events(&mut self, waiters: &mut Waiters) {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::Outcome { id, outcome } => {
@@ -175,23 +199,6 @@ impl Session {
                 Event::Cancelled { .. } | Event::Closed(_) => {}
             }
         }
-        if !self.ended && self.connection.end().is_some() {
-            self.ended = true;
-            let linger = self.connection.config().close_timeout();
-            self.linger = self.connection.now().saturating_add(linger);
-            waiters.wake_background();
-            return waiters.wake_for(|_| true);
-        }
-        if !waiters.anyone() {
-            return;
-        }
-        if self.connection.has_messages() {
-            waiters.wake_for(|interest| interest == Interest::Message);
-        }
-        if self.room_wanted && self.has_half_room() {
-            self.room_wanted = false;
-            waiters.wake_for(|interest| interest == Interest::Room);
-        }
     }
 
     /// Enough room to be worth waking those who wait for it.
@@ -209,7 +216,10 @@ impl Session {
     /// As [`Connection::send`].
     pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
         let sent = self.connection.send(now, message);
-        self.note_sent(sent)
+        let id =
+            sent.inspect_err(|error| self.room_wanted |= error.reason == SendErrorReason::Full)?;
+        self.outcomes.expect(id);
+        Ok(id)
     }
 
     /// Queues a message into reserved room.
@@ -222,18 +232,9 @@ impl Session {
         message: Message,
         size: usize,
     ) -> Result<MessageId, SendError> {
-        let sent = self.connection.send_reserved(now, message, size);
-        self.note_sent(sent)
-    }
-
-    fn note_sent(&mut self, sent: Result<MessageId, SendError>) -> Result<MessageId, SendError> {
-        match &sent {
-            Ok(id) => {
-                self.outcomes.expect(*id);
-            }
-            Err(error) => self.room_wanted |= error.reason == SendErrorReason::Full,
-        }
-        sent
+        let id = self.connection.send_reserved(now, message, size)?;
+        self.outcomes.expect(id);
+        Ok(id)
     }
 
     /// Queues a message whose outcome is only counted.

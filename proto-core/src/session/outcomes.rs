@@ -1,88 +1,45 @@
 //! Outcomes that are kept until they are asked for.
 
-use crate::{event::MessageId, message::Outcome};
-use alloc::collections::VecDeque;
+use crate::{event::MessageId, ledger::Ledger, message::Outcome};
 
-/// Ids only rise, and most outcomes come in that order.
-#[derive(Debug, Default)]
-pub(super) struct Outcomes(VecDeque<Slot>);
-
+/// `None` until the outcome is known. What nobody asks for any more is not here.
 #[derive(Debug)]
-struct Slot {
-    id: MessageId,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Expected,
-    Told(Outcome),
-    /// Nobody asks any more.
-    Done,
-}
+pub(super) struct Outcomes(Ledger<Option<Outcome>>);
 
 impl Outcomes {
+    pub(super) const fn new() -> Outcomes {
+        Outcomes(Ledger::new())
+    }
+
     /// Somebody will ask for the outcome of `id`, the latest so far.
     pub(super) fn expect(&mut self, id: MessageId) {
-        self.0.push_back(Slot {
-            id,
-            state: State::Expected,
-        });
+        self.0.push(id.0.get(), None);
     }
 
     /// Says whether somebody waits for it.
     pub(super) fn told(&mut self, id: MessageId, outcome: Outcome) -> bool {
-        match self.find(id) {
-            Some(Slot {
-                state: state @ State::Expected,
-                ..
-            }) => {
-                *state = State::Told(outcome);
+        match self.0.get_mut(id.0.get()) {
+            Some(place) => {
+                *place = Some(outcome);
                 true
             }
-            _ => false,
+            None => false,
         }
     }
 
     /// The outcome, if it is known; once.
     pub(super) fn take(&mut self, id: MessageId) -> Option<Outcome> {
-        let slot = self.find(id)?;
-        let State::Told(_) = slot.state else {
-            return None;
-        };
-        let State::Told(outcome) = core::mem::replace(&mut slot.state, State::Done) else {
-            return None;
-        };
-        self.drop_done();
-        Some(outcome)
+        let id = id.0.get();
+        self.0.get_mut(id)?.as_ref()?;
+        self.0.remove(id)?
     }
 
     pub(super) fn forget(&mut self, id: MessageId) {
-        if let Some(slot) = self.find(id) {
-            slot.state = State::Done;
-            self.drop_done();
-        }
-    }
-
-    fn find(&mut self, id: MessageId) -> Option<&mut Slot> {
-        let index = self.0.partition_point(|slot| slot.id < id);
-        self.0.get_mut(index).filter(|slot| slot.id == id)
-    }
-
-    fn drop_done(&mut self) {
-        while self
-            .0
-            .front()
-            .is_some_and(|slot| matches!(slot.state, State::Done))
-        {
-            self.0.pop_front();
-        }
+        self.0.remove(id.0.get());
     }
 
     /// Gives back memory that holds nothing.
     pub(super) fn release(&mut self) {
-        if self.0.is_empty() {
-            self.0 = VecDeque::new();
-        }
+        self.0.release();
     }
 }

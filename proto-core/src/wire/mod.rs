@@ -9,6 +9,7 @@ mod hello;
 mod preface;
 pub mod varint;
 
+pub(crate) use frame::ShortHead;
 pub use frame::{DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD};
 pub use hello::Hello;
 pub use preface::{Mode, Preface, Status};

@@ -9,24 +9,26 @@ pub const MAX: u64 = (1 << 62) - 1;
 /// this protocol; they are written as `MAX`.
 #[inline]
 pub fn encode(value: u64, out: &mut impl BufMut) {
-    #[expect(clippy::cast_possible_truncation, reason = "each arm checks the range")]
+    let (number, len) = tagged(value);
+    out.put_uint(number, len);
+}
+
+/// The number that [`encode`] writes for `value`, and in how many bytes.
+#[inline]
+pub(crate) const fn tagged(value: u64) -> (u64, usize) {
     match value {
-        0..=0x3f => out.put_u8(value as u8),
-        0x40..=0x3fff => out.put_u16(value as u16 | 0x4000),
-        0x4000..=0x3fff_ffff => out.put_u32(value as u32 | 0x8000_0000),
-        _ => out.put_u64(value.min(MAX) | 0xc000_0000_0000_0000),
+        0..=0x3f => (value, 1),
+        0x40..=0x3fff => (value | 0x4000, 2),
+        0x4000..=0x3fff_ffff => (value | 0x8000_0000, 4),
+        0x4000_0000..=MAX => (value | 0xc000_0000_0000_0000, 8),
+        _ => (u64::MAX, 8),
     }
 }
 
 /// How many bytes [`encode`] writes for `value`.
 #[inline]
 pub const fn encoded_len(value: u64) -> usize {
-    match value {
-        0..=0x3f => 1,
-        0x40..=0x3fff => 2,
-        0x4000..=0x3fff_ffff => 4,
-        _ => 8,
-    }
+    tagged(value).1
 }
 
 /// Takes fields from the front of a byte slice; `None` means that it is too
