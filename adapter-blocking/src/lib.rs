@@ -6,12 +6,14 @@ mod connection;
 mod halves;
 mod listener;
 mod sending;
+pub mod stream;
 
 pub use calls::Interrupter;
 pub use connection::{ConnectOptions, Connection};
 pub use halves::{Receiver, Sender};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
 pub use sending::{Delivery, Permit};
+pub use stream::{LocalAddr, LocalIncoming, LocalListener, LocalStream};
 
 /// A message that was received; see [`sealpipe_driver::Incoming`].
 pub type Incoming = sealpipe_driver::Incoming<sealpipe_smol::Smol>;

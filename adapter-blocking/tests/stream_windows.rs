@@ -1,0 +1,123 @@
+//! What streams can do on pipes alone, and with another program's pipes: those
+//! of `winpipe`.
+#![cfg(windows)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::windows::io::{AsHandle as _, OwnedHandle};
+use std::thread;
+use std::time::Duration;
+
+use sealpipe_blocking::{Access, Endpoint, ListenOptions, LocalListener, LocalStream};
+use winpipe::{WinListener, WinStream};
+
+fn name(test: &str) -> String {
+    format!(r"\\.\pipe\test-{}-stream-{test}", std::process::id())
+}
+
+/// Sends a word each way, and then the one that began is gone.
+fn talk<A: Read + Write + Send + 'static>(mut one: A, mut other: impl Read + Write) {
+    let first = thread::spawn(move || {
+        one.write_all(b"question").unwrap();
+        let mut answer = [0; 6];
+        one.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answer");
+    });
+    let mut question = [0; 8];
+    other.read_exact(&mut question).unwrap();
+    assert_eq!(&question, b"question");
+    other.write_all(b"answer").unwrap();
+    first.join().unwrap();
+    match other.read(&mut [0; 10]) {
+        Ok(length) => assert_eq!(length, 0),
+        // As winpipe has it.
+        Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+    }
+}
+
+#[test]
+fn a_client_of_winpipe_is_served() {
+    let name = name("server");
+    let listener = LocalListener::bind(&name).unwrap();
+    for ours_first in [true, false] {
+        let client = WinStream::connect(&name).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        if ours_first {
+            talk(server, client);
+        } else {
+            talk(client, server);
+        }
+    }
+}
+
+/// Who owns its pipe is not for the client to see, so it must be believed.
+#[test]
+fn a_server_of_winpipe_is_reached() {
+    let name = name("client");
+    let endpoint = Endpoint::pipe(&name).unwrap();
+    let listener = WinListener::bind(&name).unwrap();
+    for ours_first in [true, false] {
+        let server = thread::spawn({
+            let listener = listener.try_clone().unwrap();
+            move || listener.accept().unwrap().0
+        });
+        let client = LocalStream::connect_with(&endpoint, &Access::Anyone, None).unwrap();
+        let server = server.join().unwrap();
+        if ours_first {
+            talk(client, server);
+        } else {
+            talk(server, client);
+        }
+    }
+}
+
+#[test]
+fn a_timeout_set_meanwhile_ends_a_read_that_waits() {
+    let (one, _other) = LocalStream::pair().unwrap();
+    let reader = thread::spawn({
+        let mut one = one.try_clone().unwrap();
+        move || one.read(&mut [0; 10]).unwrap_err().kind()
+    });
+    one.set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
+    assert_eq!(reader.join().unwrap(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_write_outlives_the_thread_that_wrote_it() {
+    let (one, other) = LocalStream::pair().unwrap();
+    thread::spawn(move || {
+        let mut one = one;
+        one.write_all(&[b'w'; 200_000]).unwrap();
+        one
+    });
+    let mut bytes = vec![0; 200_000];
+    (&other).read_exact(&mut bytes).unwrap();
+}
+
+#[test]
+fn remote_clients_are_refused_unless_allowed() {
+    // Wine has no other machines; that both kinds of pipe are served shows that
+    // the option asks nothing impossible.
+    for allowed in [false, true] {
+        let endpoint = Endpoint::pipe(&name(&format!("remote-{allowed}"))).unwrap();
+        let options = ListenOptions::new().remote_clients(allowed);
+        let listener = LocalListener::bind_with(&endpoint, &options).unwrap();
+        let client = LocalStream::connect_with(&endpoint, &Access::SameUser, None).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        talk(client, server);
+    }
+}
+
+#[test]
+fn a_pipe_opened_elsewhere_becomes_a_stream() {
+    let name = name("handle");
+    let listener = LocalListener::bind(&name).unwrap();
+    let file = sealpipe_endpoint::connect(&Endpoint::pipe(&name).unwrap(), &Access::SameUser);
+    let client = LocalStream::try_from(file.unwrap().stream).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    talk(client, server);
+    let file: OwnedHandle = std::fs::File::open("NUL").unwrap().into();
+    file.as_handle();
+    let error = LocalStream::try_from(file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
