@@ -1,0 +1,98 @@
+//! sealpipe-smol needs no executor of its own kind: it runs under whichever polls
+//! it, and under a thread that just blocks.
+
+use sealpipe_driver::{
+    Connection, Listener,
+    vocabulary::{AckLevel, Message, Outcome},
+};
+use sealpipe_smol::Smol;
+use sealpipe_tests::{modes, place};
+use std::time::Duration;
+
+/// A deadline that asks for no executor either.
+async fn within<T>(test: impl Future<Output = T>) -> T {
+    smol::future::or(test, async {
+        async_io::Timer::after(Duration::from_secs(30)).await;
+        panic!("the test hangs")
+    })
+    .await
+}
+
+async fn echoes(mut listener: Listener<Smol>) {
+    let server = listener.accept().await.unwrap();
+    while let Some(message) = server.recv().await.unwrap() {
+        server.send(message.payload.clone()).await.unwrap();
+        message.accept();
+    }
+    server.finish().await.unwrap();
+}
+
+async fn asks(client: Connection<Smol>) {
+    for size in [0, 1_000, 300_000] {
+        let message = Message::new(vec![9; size]).with_ack(AckLevel::Processed);
+        let (sent, echo) = smol::future::zip(client.send(message), client.recv()).await;
+        assert_eq!(sent.unwrap(), Outcome::Processed);
+        assert_eq!(echo.unwrap().unwrap().payload, vec![9; size]);
+    }
+    client.finish().await.unwrap();
+}
+
+/// A server and a client; `both` gets the two to run as it likes.
+async fn talk(both: impl AsyncFn(Listener<Smol>, BoxFuture)) {
+    for (_, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let endpoint = place.endpoint.clone();
+            let client =
+                async move { asks(Connection::connect(&endpoint, config).await.unwrap()).await };
+            both(listener, Box::pin(client)).await;
+        })
+        .await;
+    }
+}
+
+type BoxFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[test]
+fn a_thread_that_just_blocks() {
+    async_io::block_on(talk(async |listener, client| {
+        smol::future::zip(echoes(listener), client).await;
+    }));
+}
+
+#[test]
+fn one_that_knows_nothing_of_the_reactor() {
+    smol::future::block_on(talk(async |listener, client| {
+        smol::future::zip(echoes(listener), client).await;
+    }));
+}
+
+#[test]
+fn smols_own() {
+    smol::block_on(talk(async |listener, client| {
+        let server = smol::spawn(echoes(listener));
+        client.await;
+        server.await;
+    }));
+}
+
+#[test]
+fn an_executor_on_this_thread() {
+    let executor = smol::LocalExecutor::new();
+    smol::block_on(executor.run(talk(async |listener, client| {
+        let server = executor.spawn(echoes(listener));
+        client.await;
+        server.await;
+    })));
+}
+
+#[test]
+fn async_stds() {
+    async_std::task::block_on(talk(async |listener, client| {
+        let server = async_std::task::spawn(echoes(listener));
+        client.await;
+        server.await;
+    }));
+}

@@ -1,0 +1,104 @@
+//! Many clients at once, and clients that are there before their server.
+
+use sealpipe_driver::{
+    ConnectOptions, Connection, Listener, Runtime,
+    vocabulary::{AckLevel, Message, Outcome},
+};
+use sealpipe_tests::{modes, place, within};
+use std::time::Duration;
+
+sealpipe_tests::on_every_adapter! {
+    clients_wait_for_their_server;
+    on two threads: two_hundred_at_once
+}
+
+async fn two_hundred_at_once<R: Runtime>() {
+    const CLIENTS: u32 = 200;
+    const EACH: u32 = 5;
+    for (_, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|who| {
+                    let (endpoint, config) = (place.endpoint.clone(), config.clone());
+                    tokio::spawn(async move {
+                        let client = ConnectOptions::<R>::new(config)
+                            .timeout(Duration::from_secs(20))
+                            .connect(&endpoint)
+                            .await
+                            .unwrap();
+                        for n in 0..EACH {
+                            let payload = [who.to_be_bytes(), n.to_be_bytes()].concat();
+                            let message = Message::new(payload.clone());
+                            let (sent, echo) = tokio::join!(
+                                client.send(message.with_ack(AckLevel::Processed)),
+                                client.recv()
+                            );
+                            assert_eq!(sent.unwrap(), Outcome::Processed);
+                            assert_eq!(echo.unwrap().unwrap().payload, payload);
+                        }
+                        client.finish().await.unwrap();
+                    })
+                })
+                .collect();
+            let mut servers = Vec::new();
+            for _ in 0..CLIENTS {
+                let server = listener.accept().await.unwrap();
+                servers.push(tokio::spawn(async move {
+                    while let Some(message) = server.recv().await.unwrap() {
+                        server.send(message.payload.clone()).await.unwrap();
+                        message.accept();
+                    }
+                    server.finish().await.unwrap();
+                }));
+            }
+            for task in clients.into_iter().chain(servers) {
+                task.await.unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+async fn clients_wait_for_their_server<R: Runtime>() {
+    const CLIENTS: usize = 10;
+    for (_, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let mut waiting = Vec::new();
+            for _ in 0..CLIENTS {
+                let (endpoint, config) = (place.endpoint.clone(), config.clone());
+                let mut client = Box::pin(async move {
+                    let client = ConnectOptions::<R>::new(config)
+                        .wait_for_server(true)
+                        .timeout(Duration::from_secs(20))
+                        .connect(&endpoint)
+                        .await
+                        .unwrap();
+                    client.send("here at last").await.unwrap();
+                    client.finish().await.unwrap();
+                });
+                // It has tried, in vain.
+                assert!(futures_util::poll!(client.as_mut()).is_pending());
+                waiting.push(tokio::spawn(client));
+            }
+            // Who does not wait is told at once.
+            let refused = Connection::<R>::connect(&place.endpoint, config.clone()).await;
+            assert!(refused.is_err());
+            let mut listener = Listener::<R>::bind(&place.endpoint, config).unwrap();
+            for _ in 0..CLIENTS {
+                let server = listener.accept().await.unwrap();
+                let message = server.recv().await.unwrap().unwrap();
+                assert_eq!(message.payload, "here at last");
+                server.finish().await.unwrap();
+            }
+            for client in waiting {
+                client.await.unwrap();
+            }
+        })
+        .await;
+    }
+}
