@@ -7,7 +7,8 @@ use std::os::windows::io::{AsHandle as _, OwnedHandle};
 use std::thread;
 use std::time::Duration;
 
-use sealpipe_blocking::{Access, Endpoint, ListenOptions, LocalListener, LocalStream};
+use sealpipe_blocking::{Access, Endpoint, LocalListener, LocalStream};
+use sealpipe_endpoint::ListenOptions;
 use winpipe::{WinListener, WinStream};
 
 fn name(test: &str) -> String {
