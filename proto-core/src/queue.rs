@@ -117,3 +117,9 @@ impl<T> Queue<T> {
         }
     }
 }
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue::new()
+    }
+}

@@ -1,5 +1,6 @@
 //! Bytes on their way in.
 
+use alloc::boxed::Box;
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
 /// The first read of a connection, before its peer is known to be one.
@@ -35,14 +36,19 @@ pub struct RecvBuf {
     block: usize,
     /// How much the next read into `scratch` may take.
     read_size: usize,
-    /// The payload of the message that is coming in.
-    assembly: BytesMut,
-    /// Length of that payload when it is whole.
-    assembly_total: usize,
-    /// Plain mode: the current frame's payload is read straight into `assembly`
-    /// until that has this length.
-    direct_until: usize,
+    /// The payload of the message that is coming in, if that comes in pieces.
+    assembly: Option<Box<Assembly>>,
     slab: BytesMut,
+}
+
+#[derive(Debug)]
+struct Assembly {
+    payload: BytesMut,
+    /// Length of the payload when it is whole.
+    total: usize,
+    /// Plain mode: the current frame's part is read straight to its place, until
+    /// the payload has this length.
+    direct_until: usize,
 }
 
 impl RecvBuf {
@@ -58,16 +64,21 @@ impl RecvBuf {
     /// read in batches and large payloads without a copy.
     pub fn spare(&mut self) -> Limit<&mut BytesMut> {
         let missing = self.direct_missing();
-        if missing > 0 {
-            self.grow_assembly(1);
-            let room = self.assembly.capacity().saturating_sub(self.assembly.len());
-            return (&mut self.assembly).limit(missing.min(room));
-        }
-        self.cut_used();
         let size = self.read_size.max(FIRST_READ);
-        self.scratch.reserve(size);
-        self.block = self.block.max(self.scratch.capacity());
-        (&mut self.scratch).limit(size)
+        if missing == 0 {
+            self.cut_used();
+            self.scratch.reserve(size);
+            self.block = self.block.max(self.scratch.capacity());
+        }
+        match &mut self.assembly {
+            Some(assembly) if missing > 0 => {
+                assembly.grow(1);
+                let payload = &mut assembly.payload;
+                let room = payload.capacity().saturating_sub(payload.len());
+                payload.limit(missing.min(room))
+            }
+            _ => (&mut self.scratch).limit(size),
+        }
     }
 
     /// Appends bytes that were read elsewhere, as many as [`spare`](Self::spare)
@@ -87,9 +98,6 @@ impl RecvBuf {
             self.scratch = BytesMut::new();
             self.block = 0;
             self.read_size = SMALL_READ;
-        }
-        if self.assembly.is_empty() {
-            self.assembly = BytesMut::new();
         }
         self.slab = BytesMut::new();
     }
@@ -182,63 +190,72 @@ impl RecvBuf {
     /// Begins a payload of `total` bytes. The caller has checked `total` against
     /// the limit; room is taken as bytes come.
     pub(crate) fn begin_assembly(&mut self, total: usize) {
-        self.assembly = BytesMut::with_capacity(total.min(ASSEMBLY_START));
-        self.assembly_total = total;
-        self.direct_until = 0;
+        self.assembly = Some(Box::new(Assembly {
+            payload: BytesMut::with_capacity(total.min(ASSEMBLY_START)),
+            total,
+            direct_until: 0,
+        }));
     }
 
     pub(crate) fn assembly_len(&self) -> usize {
-        self.assembly.len()
+        self.assembly
+            .as_ref()
+            .map_or(0, |assembly| assembly.payload.len())
     }
 
     /// Moves the first `n` bytes to the end of the payload.
     pub(crate) fn append_to_assembly(&mut self, n: usize) {
-        let n = n.min(self.bytes().len());
-        self.grow_assembly(n);
-        if let Some(bytes) = self.scratch.get(self.used..self.used.saturating_add(n)) {
-            self.assembly.extend_from_slice(bytes);
+        let end = self.used.saturating_add(n).min(self.scratch.len());
+        if let (Some(assembly), Some(bytes)) =
+            (&mut self.assembly, self.scratch.get(self.used..end))
+        {
+            assembly.grow(bytes.len());
+            assembly.payload.extend_from_slice(bytes);
         }
-        self.consume(n);
+        self.used = end;
     }
 
     /// The current frame has `n` more bytes of payload: they are read straight to
     /// their place.
     pub(crate) fn read_direct(&mut self, n: usize) {
-        self.direct_until = self.assembly.len().saturating_add(n);
+        if let Some(assembly) = &mut self.assembly {
+            assembly.direct_until = assembly.payload.len().saturating_add(n);
+        }
     }
 
     /// How many bytes the current frame's payload lacks.
     #[inline]
     pub(crate) fn direct_missing(&self) -> usize {
-        self.direct_until.saturating_sub(self.assembly.len())
+        self.assembly.as_ref().map_or(0, |assembly| {
+            assembly.direct_until.saturating_sub(assembly.payload.len())
+        })
     }
 
     /// The payload, whole.
     pub(crate) fn take_assembly(&mut self) -> Bytes {
-        self.direct_until = 0;
-        self.assembly_total = 0;
-        core::mem::take(&mut self.assembly).freeze()
+        self.assembly
+            .take()
+            .map_or_else(Bytes::new, |assembly| assembly.payload.freeze())
     }
 
     /// Drops the payload that was coming in. Its frame must be whole.
     pub(crate) fn drop_assembly(&mut self) {
-        self.assembly = BytesMut::new();
-        self.assembly_total = 0;
-        self.direct_until = 0;
+        self.assembly = None;
     }
+}
 
+impl Assembly {
     /// Room for at least `n` more bytes of payload. Grown in a few large steps,
     /// so that a message is moved at most a few times, and one that was only
     /// announced takes a small multiple of what has come.
-    fn grow_assembly(&mut self, n: usize) {
-        let len = self.assembly.len();
-        let needed = len.saturating_add(n);
-        if needed <= self.assembly.capacity() {
+    fn grow(&mut self, n: usize) {
+        let needed = self.payload.len().saturating_add(n);
+        if needed <= self.payload.capacity() {
             return;
         }
         let room = needed.saturating_mul(ASSEMBLY_FACTOR).max(ASSEMBLY_START);
-        let mut grown = BytesMut::with_capacity(room.min(self.assembly_total).max(needed));
-        grown.extend_from_slice(&self.assembly);
-        self.assembly = grown;
+        let mut grown = BytesMut::with_capacity(room.min(self.total).max(needed));
+        grown.extend_from_slice(&self.payload);
+        self.payload = grown;
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes on their way out.
 
-use alloc::collections::VecDeque;
+use crate::queue::Queue;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Output that the connection has made and the driver has not written yet.
@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 #[derive(Debug, Default)]
 pub struct SendBuf {
     /// In order, before `tail`.
-    chunks: VecDeque<Bytes>,
+    chunks: Queue<Bytes>,
     /// Frames that are being put together.
     tail: BytesMut,
     remaining: usize,
@@ -29,7 +29,7 @@ impl SendBuf {
     /// Gives back memory that holds nothing. For when the connection is idle.
     pub fn release(&mut self) {
         if self.remaining == 0 {
-            self.chunks = VecDeque::new();
+            self.chunks.release();
             self.tail = BytesMut::new();
         }
     }

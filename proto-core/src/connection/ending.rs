@@ -6,16 +6,17 @@ use crate::{
     queue::Queue,
     time::Time,
 };
+use alloc::boxed::Box;
 
 /// How far this side's CLOSE has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Farewell {
     None,
     /// After everything that is queued.
-    WhenSent(Close),
+    WhenSent(Box<Close>),
     /// As soon as the stream takes it.
-    Due(Close),
-    Sent(Close),
+    Due(Box<Close>),
+    Sent(Box<Close>),
 }
 
 impl Farewell {
@@ -27,7 +28,7 @@ impl Farewell {
     pub(super) fn announced(&self) -> Option<ConnectionError> {
         match self {
             Farewell::Due(close) | Farewell::Sent(close) => {
-                Some(ConnectionError::ClosedLocally(close.clone()))
+                Some(ConnectionError::ClosedLocally(Close::clone(close)))
             }
             _ => None,
         }
@@ -84,7 +85,7 @@ impl Connection {
         }
         if self.end.is_none() && self.farewell == Farewell::None {
             self.inbound.freeze();
-            self.farewell = Farewell::WhenSent(close);
+            self.farewell = Farewell::WhenSent(Box::new(close));
             self.arm_close_timer();
             self.check_finished();
         }
@@ -102,7 +103,7 @@ impl Connection {
         self.phase = Phase::Closing;
         self.outbound.drop_unsent(&mut self.events);
         self.outbound.cancels = Queue::new();
-        self.farewell = Farewell::Due(close);
+        self.farewell = Farewell::Due(Box::new(close));
         // Only the close timeout counts from here on.
         for timer in [
             Timer::Keepalive,
@@ -135,7 +136,7 @@ impl Connection {
         }
         if let Farewell::WhenSent(close) = &self.farewell {
             if self.outbound.is_drained() {
-                let close = close.clone();
+                let close = Close::clone(close);
                 self.say_goodbye(close);
             }
             return;
@@ -157,7 +158,7 @@ impl Connection {
         let error = match (&self.farewell, finished) {
             // A program may close with "done" without having finished.
             (Farewell::Due(own) | Farewell::Sent(own), _) if own.code != Close::DONE || !both => {
-                ConnectionError::ClosedLocally(own.clone())
+                ConnectionError::ClosedLocally(Close::clone(own))
             }
             (_, true) => ConnectionError::Finished,
             _ => ConnectionError::ClosedByPeer(close),
@@ -170,7 +171,7 @@ impl Connection {
                 Close::GOING_AWAY
             };
             if !matches!(self.farewell, Farewell::Due(_)) {
-                self.farewell = Farewell::Due(Close::new(code, ""));
+                self.farewell = Farewell::Due(Box::new(Close::new(code, "")));
             }
         }
         self.end_with(error, Some(delivered));
@@ -191,7 +192,7 @@ impl Connection {
         };
         match close {
             Some(close) if self.was_open && !matches!(self.farewell, Farewell::Sent(_)) => {
-                self.farewell = Farewell::Due(close);
+                self.farewell = Farewell::Due(Box::new(close));
             }
             _ => {}
         }
@@ -207,7 +208,9 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.setup = None;
-        self.opener = None;
+        if let Some(keys) = &mut self.keys {
+            keys.opener = None;
+        }
         self.pong = None;
         self.ping = None;
         self.inbound.partial = None;
@@ -218,7 +221,7 @@ impl Connection {
         if matches!(self.farewell, Farewell::WhenSent(_)) {
             self.farewell = Farewell::None;
         }
-        self.end = Some(error);
+        self.end = Some(Box::new(error));
     }
 
     pub(super) fn on_timer(&mut self, timer: Timer) {
@@ -235,7 +238,7 @@ impl Connection {
             Timer::Close => {
                 let close = match &self.farewell {
                     Farewell::Due(close) | Farewell::Sent(close) | Farewell::WhenSent(close) => {
-                        close.clone()
+                        Close::clone(close)
                     }
                     Farewell::None => Close::new(Close::GOING_AWAY, ""),
                 };

@@ -7,6 +7,7 @@ use crate::{
     error::{Close, ConnectionError, Lost, Sealed, Violation},
     event::Event,
     message::Received,
+    time::Time,
     wire::{
         DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD, MAX_FRAME_PLAIN, MAX_FRAME_SEALED,
         Mode, TAG,
@@ -77,8 +78,9 @@ impl Connection {
             return Ok(false);
         }
         let opener = self
-            .opener
+            .keys
             .as_mut()
+            .and_then(|keys| keys.opener.as_mut())
             .ok_or(ConnectionError::Internal("no key"))?;
         opener
             .open(input.bytes_mut(), length)
@@ -355,13 +357,12 @@ impl Connection {
     fn on_pong(&mut self, number: u64) -> Result<(), Violation> {
         let ping = self
             .ping
-            .filter(|ping| ping.number == number)
+            .filter(|ping| self.last_ping == number && ping.sent != Time::NEVER)
             .ok_or(Violation::Pong)?;
-        let sent = ping.sent.ok_or(Violation::Pong)?;
         self.ping = None;
         if ping.wanted {
             self.events.push_back(Event::Pong {
-                round_trip: self.now.saturating_since(sent),
+                round_trip: self.now.saturating_since(ping.sent),
             });
         }
         Ok(())
@@ -381,7 +382,7 @@ impl Connection {
         };
         let error = match &self.farewell {
             Farewell::Due(close) | Farewell::Sent(close) => {
-                ConnectionError::ClosedLocally(close.clone())
+                ConnectionError::ClosedLocally(Close::clone(close))
             }
             _ => ConnectionError::Lost(lost),
         };

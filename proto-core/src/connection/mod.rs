@@ -86,8 +86,8 @@ pub struct Connection {
     phase: Phase,
     now: Time,
     setup: Option<Box<Setup>>,
-    sealer: Option<Sealer>,
-    opener: Option<Opener>,
+    /// Sealed mode, once the handshake has brought them.
+    keys: Option<Box<Keys>>,
     inbound: Inbound,
     outbound: Outbound,
     events: Queue<Event>,
@@ -102,12 +102,13 @@ pub struct Connection {
     was_open: bool,
     /// The driver said that it has read all there is for now.
     input_idle: bool,
-    /// The PING that waits for its answer: its number, and when it went out.
+    /// The PING that waits for its answer.
     ping: Option<Ping>,
-    pings: u64,
+    /// The number of the last one.
+    last_ping: u64,
     pong: Option<[u8; 8]>,
     farewell: Farewell,
-    end: Option<ConnectionError>,
+    end: Option<Box<ConnectionError>>,
     end_told: bool,
     all_arrived: bool,
     /// The output buffer held something when it was last seen.
@@ -116,11 +117,18 @@ pub struct Connection {
     quiet: bool,
 }
 
+/// The two directions' keys.
+struct Keys {
+    sealer: Sealer,
+    /// Until the end.
+    opener: Option<Opener>,
+}
+
 /// A PING of this side's.
 #[derive(Debug, Clone, Copy)]
 struct Ping {
-    number: u64,
-    sent: Option<Time>,
+    /// [`Time::NEVER`] until it goes out.
+    sent: Time,
     /// Asked for by the program, which is told the answer.
     wanted: bool,
 }
@@ -165,8 +173,7 @@ impl Connection {
             phase: Phase::Preface,
             now,
             setup: Some(Box::new(setup)),
-            sealer: None,
-            opener: None,
+            keys: None,
             events: Queue::new(),
             timers,
             budget: Idle::new(now),
@@ -176,7 +183,7 @@ impl Connection {
             was_open: false,
             input_idle: false,
             ping: None,
-            pings: 0,
+            last_ping: u64::MAX,
             pong: None,
             farewell: Farewell::None,
             end: None,
@@ -212,7 +219,7 @@ impl Connection {
             None => Ok(()),
             Some(error) => {
                 input.clear();
-                Err(error.clone())
+                Err(ConnectionError::clone(error))
             }
         }
     }
@@ -350,7 +357,8 @@ impl Connection {
             _ => None,
         };
         let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
-        let end = self.end.clone().or_else(announced).filter(|_| closing);
+        let end = self.end.as_deref().cloned().or_else(announced);
+        let end = end.filter(|_| closing);
         end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
     }
 
@@ -390,7 +398,7 @@ impl Connection {
     /// [`SettleError`] if none is due, or the connection has ended.
     pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
         if let Some(error) = &self.end {
-            return Err(SettleError::Closed(error.clone()));
+            return Err(SettleError::Closed(ConnectionError::clone(error)));
         }
         self.quiet = false;
         if !self.inbound.settle(seq, verdict) {
@@ -439,7 +447,7 @@ impl Connection {
         match &self.end {
             Some(error) if !self.end_told && self.inbound.waiting() == 0 => {
                 self.end_told = true;
-                Some(Event::Closed(error.clone()))
+                Some(Event::Closed(ConnectionError::clone(error)))
             }
             _ => None,
         }
@@ -473,7 +481,7 @@ impl Connection {
     /// [`Event::Closed`] comes.
     #[inline]
     pub fn end(&self) -> Option<&ConnectionError> {
-        self.end.as_ref()
+        self.end.as_deref()
     }
 
     /// After the end: whether every message that was sent had arrived, and had
@@ -570,11 +578,10 @@ impl Connection {
             Some(ping) => ping.wanted |= wanted,
             None => {
                 self.ping = Some(Ping {
-                    number: self.pings,
-                    sent: None,
+                    sent: Time::NEVER,
                     wanted,
                 });
-                self.pings = self.pings.wrapping_add(1);
+                self.last_ping = self.last_ping.wrapping_add(1);
             }
         }
     }

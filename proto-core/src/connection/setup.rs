@@ -1,6 +1,6 @@
 //! Preface and handshake (PROTOCOL.md, sections 2 to 4).
 
-use super::{Connection, Phase, Role};
+use super::{Connection, Keys, Phase, Role};
 use crate::{
     buffer::RecvBuf,
     config::Config,
@@ -13,7 +13,7 @@ use crate::{
         Preface, Status,
     },
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
@@ -350,7 +350,7 @@ impl Connection {
         self.raw.extend(prefixed(&answer));
         let handshake_hash = Some(self.split(handshake)?);
         setup.handshake = None;
-        self.setup = Some(alloc::boxed::Box::new(setup));
+        self.setup = Some(Box::new(setup));
         Ok(Opened {
             peer: hello,
             handshake_hash,
@@ -364,8 +364,10 @@ impl Connection {
             Role::Initiator => (&split.initiator, &split.responder),
             Role::Responder => (&split.responder, &split.initiator),
         };
-        self.sealer = Some(Sealer::new(&*self.config.provider, ours));
-        self.opener = Some(Opener::new(&*self.config.provider, theirs));
+        self.keys = Some(Box::new(Keys {
+            sealer: Sealer::new(&*self.config.provider, ours),
+            opener: Some(Opener::new(&*self.config.provider, theirs)),
+        }));
         Ok(split.hash)
     }
 

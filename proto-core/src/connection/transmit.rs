@@ -68,7 +68,7 @@ impl Connection {
 
     #[inline]
     fn ping_due(&self) -> bool {
-        self.ping.is_some_and(|ping| ping.sent.is_none())
+        self.ping.is_some_and(|ping| ping.sent == Time::NEVER)
             && self.timers.at(Timer::Ping) == Time::NEVER
     }
 
@@ -104,7 +104,7 @@ impl Connection {
             let raw = core::mem::take(&mut self.raw);
             output.with_tail(|tail| tail.extend_from_slice(&raw));
         }
-        let sealed = self.sealer.is_some();
+        let sealed = self.keys.is_some();
         let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
         // Nothing may come of one round: a message that the peer does not take
         // leaves the queue, and what waited for that is due in the next.
@@ -151,9 +151,10 @@ impl Connection {
     }
 
     fn fill_record(&mut self, output: &mut SendBuf) {
-        let Some(mut sealer) = self.sealer.take() else {
+        let Some(mut keys) = self.keys.take() else {
             return;
         };
+        let sealer = &mut keys.sealer;
         if sealer.is_used_up() && self.end.is_none() {
             self.fail(ConnectionError::KeysUsedUp);
         }
@@ -167,7 +168,10 @@ impl Connection {
             }
             sealer.end(start, tail)
         });
-        self.sealer = Some(sealer);
+        if self.end.is_some() {
+            keys.opener = None;
+        }
+        self.keys = Some(keys);
         if sealed.is_none() {
             self.end_with(
                 ConnectionError::Internal("a record could not be sealed"),
@@ -245,8 +249,8 @@ impl Connection {
             && let Some(ping) = &mut self.ping
         {
             if self.ping_budget.spend(self.now) {
-                Frame::Ping(ping.number.to_be_bytes()).encode(tail);
-                ping.sent = Some(self.now);
+                Frame::Ping(self.last_ping.to_be_bytes()).encode(tail);
+                ping.sent = self.now.min(Time::LAST);
             } else {
                 let at = self.now.saturating_add(Pings::REFILL);
                 self.timers.set(Timer::Ping, at);
@@ -270,8 +274,9 @@ impl Connection {
             self.outbound.finish = Finish::Sent;
         }
         // Verdicts that were given still count.
-        if let Farewell::Due(close) = &self.farewell
+        if matches!(self.farewell, Farewell::Due(_))
             && self.inbound.verdicts.is_empty()
+            && let Farewell::Due(close) = core::mem::replace(&mut self.farewell, Farewell::None)
         {
             let delivered = self.inbound.delivered();
             Frame::Close {
@@ -280,7 +285,7 @@ impl Connection {
                 reason: &close.reason,
             }
             .encode(tail);
-            self.farewell = Farewell::Sent(close.clone());
+            self.farewell = Farewell::Sent(close);
         }
     }
 }

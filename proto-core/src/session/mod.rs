@@ -349,6 +349,12 @@ impl Session {
         self.opened.as_deref()
     }
 
+    /// Takes away what the handshake brought; [`opened`](Self::opened) has nothing
+    /// to show after that. For a driver that keeps what it needs of it.
+    pub fn take_opened(&mut self) -> Option<Opened> {
+        self.opened.take().map(|opened| *opened)
+    }
+
     /// Calls a method of the connection that may end it.
     pub fn with<T>(&mut self, waiters: &mut Waiters, call: impl FnOnce(&mut Connection) -> T) -> T {
         let value = call(&mut self.connection);
