@@ -198,7 +198,10 @@ fn a_place_is_given_back_with_the_last_clone() {
     let listener = place.bind();
     let clone = listener.try_clone().unwrap();
     drop(listener);
+    // Wine lets a second listener be made.
+    #[cfg(unix)]
     assert_eq!(kind(LocalListener::bind(&place.text)), ErrorKind::AddrInUse);
+    place.connect();
     drop(clone);
     assert_eq!(kind(LocalStream::connect(&place.text)), ErrorKind::NotFound);
     place.bind();
