@@ -51,9 +51,8 @@
 //!   in the background, and is lost if the stream is dropped or the thread that
 //!   wrote it ends before. `flush` waits for it. A blocking write returns
 //!   when nothing is left to do.
-//! - A timeout that is set, or a half that is shut, from another thread takes
-//!   effect on calls that wait already. On Unix a timeout concerns later calls
-//!   only.
+//! - What is set from another thread (a timeout, or not to block) takes effect
+//!   on calls that wait already. On Unix it concerns later calls only.
 
 #[cfg(unix)]
 mod unix;
@@ -370,8 +369,9 @@ impl LocalListener {
         self.0.try_clone().map(LocalListener)
     }
 
-    /// Whether accepting fails with `WouldBlock` instead of waiting, from the
-    /// next call on.
+    /// Whether accepting fails with `WouldBlock` instead of waiting. On Windows
+    /// this ends an accept that waits already; on Unix it concerns later calls
+    /// only.
     ///
     /// # Errors
     ///
