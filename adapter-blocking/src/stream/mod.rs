@@ -338,10 +338,9 @@ impl LocalListener {
     /// ([`accept_error_kind`](sealpipe_endpoint::accept_error_kind) says whether
     /// to rest before).
     pub fn accept(&self) -> io::Result<(LocalStream, LocalAddr)> {
-        let stream = self.0.accept().map(LocalStream)?;
-        let peer = stream.peer_addr()?;
+        let (stream, peer) = self.0.accept()?;
         tracing::debug!(listener = ?self, "accepted");
-        Ok((stream, peer))
+        Ok((LocalStream(stream), LocalAddr(peer)))
     }
 
     /// The clients as they come, without end: each item is one

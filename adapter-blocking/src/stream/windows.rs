@@ -368,7 +368,7 @@ impl Listener {
         })))
     }
 
-    pub(super) fn accept(&self) -> io::Result<Stream> {
+    pub(super) fn accept(&self) -> io::Result<(Stream, Addr)> {
         let mut waiting = if *lock(&self.0.nonblocking) {
             match self.0.waiting.try_lock() {
                 Ok(waiting) => waiting,
@@ -380,12 +380,13 @@ impl Listener {
         };
         loop {
             if let Some(instance) = self.0.take_connected(&mut waiting)? {
-                return Stream::new(
+                let stream = Stream::new(
                     instance.into_halves()?,
                     Some(self.0.access.clone()),
                     Some(self.0.claim.address().clone()),
                     None,
-                );
+                )?;
+                return Ok((stream, None));
             }
             if *lock(&self.0.nonblocking) {
                 return Err(io::ErrorKind::WouldBlock.into());
