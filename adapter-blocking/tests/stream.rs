@@ -114,6 +114,19 @@ fn what_was_written_is_there_after_the_writer_has_gone() {
 }
 
 #[test]
+fn a_client_that_has_gone_before_it_was_accepted_is_heard() {
+    let place = Place::new("early");
+    let listener = place.bind();
+    place.connect().write_all(b"early").unwrap();
+    drop(place.connect());
+    let (server, _) = listener.accept().unwrap();
+    assert_eq!(read_some(&server), b"early");
+    assert_eq!(read_some(&server), b"");
+    let (server, _) = listener.accept().unwrap();
+    assert_eq!(read_some(&server), b"");
+}
+
+#[test]
 fn several_buffers_go_at_once() {
     let (mut one, mut other) = LocalStream::pair().unwrap();
     let parts = [

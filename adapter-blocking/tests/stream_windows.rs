@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::OwnedHandle;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,14 +92,42 @@ fn a_server_of_winpipe_is_reached() {
 
 #[test]
 fn a_timeout_set_meanwhile_ends_a_read_that_waits() {
-    let (one, _other) = LocalStream::pair().unwrap();
-    let reader = thread::spawn({
-        let mut one = one.try_clone().unwrap();
-        move || one.read(&mut [0; 10]).unwrap_err().kind()
-    });
-    one.set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
-    assert_eq!(reader.join().unwrap(), ErrorKind::WouldBlock);
+    // Often, for whether it waits already is not to be seen from here.
+    for _ in 0..50 {
+        let (one, _other) = LocalStream::pair().unwrap();
+        let (ready, is_ready) = mpsc::channel();
+        let reader = thread::spawn({
+            let mut one = one.try_clone().unwrap();
+            move || {
+                ready.send(()).unwrap();
+                one.read(&mut [0; 10]).unwrap_err().kind()
+            }
+        });
+        is_ready.recv().unwrap();
+        one.set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        assert_eq!(reader.join().unwrap(), ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn set_not_to_block_a_listener_ends_every_accept_that_waits() {
+    let listener = LocalListener::bind(name("stop")).unwrap();
+    let servers: Vec<_> = (0..3)
+        .map(|_| {
+            let listener = listener.try_clone().unwrap();
+            thread::spawn(move || listener.accept().unwrap_err().kind())
+        })
+        .collect();
+    listener.set_nonblocking(true).unwrap();
+    for server in servers {
+        assert_eq!(server.join().unwrap(), ErrorKind::WouldBlock);
+    }
+    // It goes on afterwards.
+    listener.set_nonblocking(false).unwrap();
+    let server = thread::spawn(move || listener.accept().unwrap().0);
+    let client = LocalStream::connect(name("stop")).unwrap();
+    talk(client, server.join().unwrap());
 }
 
 #[test]

@@ -51,9 +51,8 @@
 //!   in the background, and is lost if the stream is dropped or the thread that
 //!   wrote it ends before. `flush` waits for it. A blocking write returns
 //!   when nothing is left to do.
-//! - A timeout that is set, or a half that is shut, from another thread takes
-//!   effect on calls that wait already. On Unix a timeout concerns later calls
-//!   only.
+//! - What is set from another thread (a timeout, or not to block) takes effect
+//!   on calls that wait already. On Unix it concerns later calls only.
 
 #[cfg(unix)]
 mod unix;
@@ -339,10 +338,9 @@ impl LocalListener {
     /// ([`accept_error_kind`](sealpipe_endpoint::accept_error_kind) says whether
     /// to rest before).
     pub fn accept(&self) -> io::Result<(LocalStream, LocalAddr)> {
-        let stream = self.0.accept().map(LocalStream)?;
-        let peer = stream.peer_addr()?;
+        let (stream, peer) = self.0.accept()?;
         tracing::debug!(listener = ?self, "accepted");
-        Ok((stream, peer))
+        Ok((LocalStream(stream), LocalAddr(peer)))
     }
 
     /// The clients as they come, without end: each item is one
@@ -370,8 +368,9 @@ impl LocalListener {
         self.0.try_clone().map(LocalListener)
     }
 
-    /// Whether accepting fails with `WouldBlock` instead of waiting, from the
-    /// next call on.
+    /// Whether accepting fails with `WouldBlock` instead of waiting. On Windows
+    /// this ends an accept that waits already; on Unix it concerns later calls
+    /// only.
     ///
     /// # Errors
     ///

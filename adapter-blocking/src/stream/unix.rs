@@ -115,13 +115,12 @@ impl Listener {
         Ok(listener)
     }
 
-    pub(super) fn accept(&self) -> io::Result<Stream> {
+    pub(super) fn accept(&self) -> io::Result<(Stream, Addr)> {
         loop {
-            let accepted = self.socket.accept().map(|(socket, _)| socket);
-            let socket = self.traced("accept", accepted)?;
+            let (socket, peer) = self.traced("accept", self.socket.accept())?;
             match self.check(&socket) {
                 // Some systems hand on what was set for the listener.
-                Ok(()) => return Stream::blocking(socket),
+                Ok(()) => return Ok((Stream::blocking(socket)?, peer)),
                 Err(error) => tracing::warn!(%error, "a client was refused"),
             }
         }

@@ -342,6 +342,8 @@ struct Instances {
     claim: Claim,
     access: Access,
     nonblocking: Mutex<bool>,
+    /// Set while it is non-blocking, so that who waits already wakes.
+    no_waiting: Event,
     /// Locked while waiting: of several threads that accept, one waits for a
     /// client and the others for it.
     waiting: Mutex<Vec<PipeInstance>>,
@@ -361,13 +363,13 @@ impl Listener {
             claim,
             access,
             nonblocking: Mutex::new(false),
+            no_waiting: Event::new()?,
             waiting: Mutex::new(waiting),
         })))
     }
 
-    pub(super) fn accept(&self) -> io::Result<Stream> {
-        let nonblocking = *lock(&self.0.nonblocking);
-        let mut waiting = if nonblocking {
+    pub(super) fn accept(&self) -> io::Result<(Stream, Addr)> {
+        let mut waiting = if *lock(&self.0.nonblocking) {
             match self.0.waiting.try_lock() {
                 Ok(waiting) => waiting,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -378,17 +380,19 @@ impl Listener {
         };
         loop {
             if let Some(instance) = self.0.take_connected(&mut waiting)? {
-                return Stream::new(
+                let stream = Stream::new(
                     instance.into_halves()?,
                     Some(self.0.access.clone()),
                     Some(self.0.claim.address().clone()),
                     None,
-                );
+                )?;
+                return Ok((stream, None));
             }
-            if nonblocking {
+            if *lock(&self.0.nonblocking) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let events: Vec<BorrowedHandle<'_>> = waiting.iter().map(PipeInstance::event).collect();
+            let mut events: Vec<_> = waiting.iter().map(PipeInstance::event).collect();
+            events.push(self.0.no_waiting.as_handle());
             wait(&events, None)?;
         }
     }
@@ -402,7 +406,13 @@ impl Listener {
     }
 
     pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        *lock(&self.0.nonblocking) = nonblocking;
+        let mut set = lock(&self.0.nonblocking);
+        *set = nonblocking;
+        if nonblocking {
+            self.0.no_waiting.set();
+        } else {
+            self.0.no_waiting.reset();
+        }
         Ok(())
     }
 
