@@ -73,7 +73,7 @@ impl<T> Ledger<T> {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
             // The rule where messages are few.
-            self.places.clear();
+            while self.places.pop_front().is_some() {}
         } else {
             self.tidy();
         }

@@ -64,13 +64,6 @@ impl<T> Queue<T> {
         self.0.as_mut()?.pop_front()
     }
 
-    #[inline]
-    pub(crate) fn clear(&mut self) {
-        if let Some(queue) = &mut self.0 {
-            queue.clear();
-        }
-    }
-
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
         self.0.as_mut()?.remove(index)
     }

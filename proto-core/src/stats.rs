@@ -1,13 +1,14 @@
 //! Counters of a connection.
 
 /// What has gone through a connection since it was made. Counters only rise;
-/// gauges say how things are now.
+/// gauges say how things are now. What was told as unknown when its deadline
+/// passed is not counted again as not sent; a verdict that comes later still is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Messages handed to the driver whole.
     pub messages_sent: u64,
-    /// Their sizes, in bytes.
+    /// Sizes of the messages that were begun, in bytes.
     pub bytes_sent: u64,
     /// Messages received whole.
     pub messages_received: u64,
