@@ -25,6 +25,7 @@ mod key;
 mod ledger;
 mod message;
 mod queue;
+pub mod service;
 pub mod session;
 mod stats;
 mod time;

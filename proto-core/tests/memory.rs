@@ -13,6 +13,7 @@ mod common;
 
 use common::raw::{Script, control, first, hello, more, whole};
 use common::{Pair, builder, message};
+use sealpipe_core::service::{Pattern, Topics};
 use sealpipe_core::wire::{Frame, MAX_FRAME_PLAIN};
 use sealpipe_core::{AckLevel, Connection, RecvBuf, Rejection, Role, SendBuf};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -347,4 +348,26 @@ fn an_idle_connection_is_small() {
         assert!(heap <= 300 && own + heap < 1_600, "{own} + {heap}");
         drop(server);
     }
+}
+
+#[test]
+fn subscriptions_that_end_leave_nothing() {
+    let patterns: Vec<Pattern> = (0..10_000)
+        .map(|n| Pattern::new(&format!("a/{}/**/{n}/*", n % 100)).expect("a pattern"))
+        .collect();
+    let before = held();
+    let mut topics = Topics::new();
+    for pattern in &patterns {
+        topics.insert(pattern, 1);
+        topics.insert(pattern, 2);
+    }
+    let all = held() - before;
+    for pattern in &patterns {
+        topics.remove(pattern, &1);
+    }
+    topics.remove_all(&2);
+    // An empty map may keep its first block.
+    let left = held() - before;
+    println!("subscriptions: {all} bytes for 20,000, {left} when all have ended");
+    assert!(all > 1_000_000 && left < 4_096);
 }
