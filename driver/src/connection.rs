@@ -1,12 +1,14 @@
 //! One connection: the API.
 
 use crate::{
-    Delivery, Error, FromIo, Incoming, Permit, ReadHalf, Runtime, SendError, WriteHalf,
+    Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
+    WriteHalf,
     background::Background,
     memory,
     shared::{Shared, Transport},
     timeout::timeout,
 };
+use bytes::Bytes;
 use futures_util::future::try_join;
 use sealpipe_core::{
     Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
@@ -288,6 +290,27 @@ impl<R: Runtime> Connection<R> {
     /// [`Error`] if the connection has ended or was finished.
     pub async fn reserve(&self) -> Result<Permit<R>, Error> {
         crate::sending::reserve(&self.owner).await
+    }
+
+    // --- Asking the peer's program ---------------------------------------------------
+
+    /// Asks the peer's program, and waits for its reply for at most `deadline`,
+    /// which it is told. Any number of requests may be under way, in both
+    /// directions. Dropped, the future withdraws the request; a handler that looks
+    /// learns of that.
+    ///
+    /// The peer receives it as a message that is an
+    /// [`Incoming::into_request`](Incoming::into_request).
+    ///
+    /// # Errors
+    /// [`RequestError`]: the peer's program answered with an error, or something
+    /// went wrong on the way; what is known of the request is in it.
+    pub async fn request(
+        &self,
+        payload: impl Into<Bytes>,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        crate::request::ask(&self.owner, payload.into(), deadline).await
     }
 
     // --- Receiving -------------------------------------------------------------------

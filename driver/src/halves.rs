@@ -1,9 +1,10 @@
 //! Owned halves of a connection, `Stream` and `Sink`.
 
 use crate::{
-    Connection, Delivery, Error, Incoming, Permit, Runtime, SendError,
+    Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
     connection::{self, Owner, Waiting},
 };
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sealpipe_core::{
@@ -17,6 +18,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// The sink lets so much gather before it writes.
@@ -93,6 +95,18 @@ impl<R: Runtime> Sender<R> {
         crate::sending::reserve(&self.owner).await
     }
 
+    /// As [`Connection::request`].
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub async fn request(
+        &self,
+        payload: impl Into<Bytes>,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        crate::request::ask(&self.owner, payload.into(), deadline).await
+    }
+
     /// As [`Connection::finish`].
     ///
     /// # Errors
@@ -110,7 +124,7 @@ impl<R: Runtime> Sender<R> {
     ///
     /// # Errors
     /// As [`Connection::ping`].
-    pub async fn ping(&self) -> Result<std::time::Duration, Error> {
+    pub async fn ping(&self) -> Result<Duration, Error> {
         connection::ping(&self.owner).await
     }
 

@@ -1,7 +1,7 @@
 //! A message that came, and the verdict it may be owed.
 
-use crate::{Runtime, shared::Shared};
-use sealpipe_core::{AckLevel, Received, Rejection, session::Place};
+use crate::{Request, Runtime, shared::Shared};
+use sealpipe_core::{AckLevel, Kind, Received, Rejection, session::Place};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// A message that was received.
@@ -13,13 +13,14 @@ use std::{fmt, ops::Deref, sync::Arc};
 #[must_use = "a message that is dropped without a verdict counts as rejected, if its sender asked for one"]
 pub struct Incoming<R: Runtime> {
     message: Received,
-    /// There while a verdict is due.
+    /// There while a verdict, or an answer, is due.
     owed: Option<Arc<Shared<R>>>,
 }
 
 impl<R: Runtime> Incoming<R> {
     pub(crate) fn new(message: Received, shared: &Arc<Shared<R>>) -> Incoming<R> {
-        let owed = (message.ack == AckLevel::Processed).then(|| shared.clone());
+        let owed = message.ack == AckLevel::Processed || message.kind == Kind::Request;
+        let owed = owed.then(|| shared.clone());
         Incoming { message, owed }
     }
 
@@ -41,13 +42,28 @@ impl<R: Runtime> Incoming<R> {
             ack: self.message.ack,
             correlation: None,
             topic: None,
+            extension: sealpipe_core::wire::Extension::default(),
             payload: bytes::Bytes::new(),
         };
         let message = std::mem::replace(&mut self.message, empty);
         (message, Verdict(self))
     }
 
-    fn settle(&mut self, verdict: Result<(), Rejection>) {
+    /// The request that this is, to be answered; any other message is given back.
+    ///
+    /// # Errors
+    /// The message, if it is not a request.
+    #[expect(clippy::result_large_err, reason = "it is given back, not an error")]
+    pub fn into_request(self) -> Result<Request<R>, Incoming<R>> {
+        Request::new(self)
+    }
+
+    /// The connection, while a verdict is due.
+    pub(crate) fn owed(&self) -> Option<&Arc<Shared<R>>> {
+        self.owed.as_ref()
+    }
+
+    pub(crate) fn settle(&mut self, verdict: Result<(), Rejection>) {
         let Some(shared) = self.owed.take() else {
             return;
         };
@@ -55,7 +71,8 @@ impl<R: Runtime> Incoming<R> {
         // An error means that the connection has ended: the sender has been told
         // that the outcome is unknown, and there is nobody left to tell.
         let wait = shared.session(|session| {
-            session.settle(seq, verdict).is_err() || session.connection().has_messages()
+            let _ = session.settle(seq, verdict);
+            session.connection().has_messages()
         });
         // With more to be received, the verdict goes out with the next ones.
         if !wait {

@@ -9,6 +9,7 @@ mod halves;
 mod incoming;
 mod listener;
 mod memory;
+mod request;
 mod runtime;
 mod sending;
 mod shared;
@@ -20,6 +21,7 @@ pub use error::{Error, SendError};
 pub use halves::{Receiver, Sender};
 pub use incoming::{Incoming, Verdict};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use request::{Request, RequestError};
 pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
 pub use sending::{Delivery, Permit};
 
@@ -30,7 +32,7 @@ pub mod vocabulary {
     pub use sealpipe_core::{
         AckLevel, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key, KeyError,
         KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role,
-        Sealed, SendErrorReason, Stats, Timeout, Violation, wire::Status,
+        Sealed, SendErrorReason, Stats, Timeout, Violation, service::RemoteError, wire::Status,
     };
     pub use sealpipe_endpoint::{
         Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,

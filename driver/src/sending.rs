@@ -7,7 +7,7 @@ use crate::{
     timeout::timeout,
 };
 use sealpipe_core::{
-    ConnectionError, Message, MessageId, Outcome, SendErrorReason,
+    ConnectionError, Message, MessageId, Outcome, SendErrorReason, Time,
     session::{Interest, Place, Session},
 };
 use std::{
@@ -23,7 +23,7 @@ pub(crate) async fn send<R: Runtime>(
     message: Message,
 ) -> Result<Outcome, SendError> {
     let mut waiting = Waiting::new(&owner.shared);
-    let id = take_in(owner, &mut waiting, message).await?;
+    let id = take_in(owner, &mut waiting, message, SEND).await?;
     // Dropped from here on, the message goes on; only its outcome is forgotten.
     let forget = Forget {
         shared: &owner.shared,
@@ -45,18 +45,41 @@ pub(crate) async fn queue<R: Runtime>(
     message: Message,
 ) -> Result<Delivery<R>, SendError> {
     let mut waiting = Waiting::new(&owner.shared);
-    let id = take_in(owner, &mut waiting, message).await?;
+    let id = take_in(owner, &mut waiting, message, SEND).await?;
     Ok(Delivery::queued(&owner.shared, id))
 }
 
+/// The two ways into a session's queue: at once, and into reserved room.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrance {
+    now: fn(&mut Session, Time, Message) -> Result<MessageId, sealpipe_core::SendError>,
+    reserved: fn(&mut Session, Time, Message, usize) -> Result<MessageId, sealpipe_core::SendError>,
+}
+
+/// For a message whose outcome will be asked for.
+pub(crate) const SEND: Entrance = Entrance {
+    now: Session::send,
+    reserved: Session::send_reserved,
+};
+
+/// For a message whose answer will be asked for.
+pub(crate) const ASK: Entrance = Entrance {
+    now: Session::ask,
+    reserved: Session::ask_reserved,
+};
+
 /// Queues a message, if need be when there is room for it.
-async fn take_in<R: Runtime>(
+pub(crate) async fn take_in<R: Runtime>(
     owner: &Owner<R>,
     waiting: &mut Waiting<'_, R>,
     message: Message,
+    entrance: Entrance,
 ) -> Result<MessageId, SendError> {
     let now = R::now();
-    let message = match owner.shared.session(|session| session.send(now, message)) {
+    let taken = owner
+        .shared
+        .session(|session| (entrance.now)(session, now, message));
+    let message = match taken {
         Ok(id) => return Ok(id),
         Err(error) if error.reason == SendErrorReason::Full => error.message,
         Err(error) => return Err(SendError::not_taken(error)),
@@ -76,7 +99,7 @@ async fn take_in<R: Runtime>(
             let now = R::now();
             owner
                 .shared
-                .session(|session| session.send_reserved(now, message, size))
+                .session(|session| (entrance.reserved)(session, now, message, size))
                 .map_err(SendError::not_taken)
         }
         Err(reason) => Err(SendError::NotTaken {

@@ -57,8 +57,10 @@ impl<T> Ledger<T> {
         (*found == number).then_some(place)
     }
 
-    pub(crate) fn contains(&mut self, number: u64) -> bool {
-        self.get_mut(number).is_some()
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let index = self.places.partition_point(|(found, _)| *found < number);
+        let place = self.places.get(index);
+        place.is_some_and(|(found, entry)| *found == number && entry.is_some())
     }
 
     #[inline]

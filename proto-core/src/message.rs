@@ -2,7 +2,7 @@
 
 use crate::{
     time::Time,
-    wire::{MAX_REASON, MAX_TOPIC},
+    wire::{Extension, MAX_REASON, MAX_TOPIC},
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
@@ -188,6 +188,8 @@ pub struct Message {
     pub(crate) correlation: u64,
     /// Counted from when it is queued; [`Time::NEVER`] for the connection's own.
     pub(crate) deadline: Time,
+    /// Without the time left for a request, which is the deadline's.
+    pub(crate) extension: Extension,
     pub(crate) kind: Kind,
     pub(crate) ack: AckLevel,
 }
@@ -200,6 +202,7 @@ impl Message {
             topic: None,
             correlation: 0,
             deadline: Time::NEVER,
+            extension: Extension::default(),
             kind: Kind::Message,
             ack: AckLevel::None,
         }
@@ -223,6 +226,16 @@ impl Message {
             correlation: checked(correlation)?,
             ..Message::new(payload)
         })
+    }
+
+    /// A request. Its correlation id is set when it is
+    /// [asked](crate::session::Session::ask); an event loop of one's own that keeps
+    /// count itself uses [`correlated`](Self::correlated).
+    pub fn request(payload: impl Into<Bytes>) -> Message {
+        Message {
+            kind: Kind::Request,
+            ..Message::new(payload)
+        }
     }
 
     /// An event about `topic`.
@@ -278,12 +291,31 @@ impl Message {
         self
     }
 
+    /// The same with a count of events that were dropped before this one, for a
+    /// subscriber that is too slow.
+    #[must_use]
+    pub fn with_missed(mut self, missed: u64) -> Message {
+        self.extension = self.extension.with_missed(missed);
+        self
+    }
+
     /// Payload plus topic, in bytes: what limits and credit count.
     #[inline]
     pub fn size(&self) -> usize {
         self.payload
             .len()
             .saturating_add(self.topic.as_ref().map_or(0, |topic| topic.len()))
+    }
+
+    /// What goes out at `now` beside the payload: a request's deadline travels as
+    /// the time that is left.
+    #[inline]
+    pub(crate) fn extension_at(&self, now: Time) -> Extension {
+        if self.kind == Kind::Request && self.deadline != Time::NEVER {
+            let left = self.deadline.saturating_since(now);
+            return self.extension.with_time_left(left);
+        }
+        self.extension
     }
 
     /// The payload.
@@ -385,11 +417,26 @@ pub struct Received {
     pub correlation: Option<u64>,
     /// What an event or a subscription is about; there if the kind has one.
     pub topic: Option<Arc<str>>,
+    /// What else it carries: see [`time_left`](Self::time_left) and
+    /// [`missed`](Self::missed).
+    pub extension: Extension,
     /// The bytes.
     pub payload: Bytes,
 }
 
 impl Received {
+    /// A request: how long its sender will wait for the reply, from when it was
+    /// written.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.extension.time_left()
+    }
+
+    /// An event: how many the publisher dropped before it, because this side was
+    /// too slow.
+    pub fn missed(&self) -> u64 {
+        self.extension.missed()
+    }
+
     /// Payload plus topic, in bytes.
     #[inline]
     pub fn size(&self) -> usize {

@@ -6,7 +6,7 @@ use common::caught::{MAX, each, script};
 use common::raw::{Script, Seen, control, data_body, frame, hello, join, whole};
 use common::{Pair, builder, message, millis};
 use core::time::Duration;
-use sealpipe_core::wire::{DataHead, Frame, Hello};
+use sealpipe_core::wire::{DataHead, Extension, Frame, Hello};
 use sealpipe_core::{AckLevel, Close, Kind, Outcome, Role};
 
 #[test]
@@ -21,6 +21,7 @@ fn limits_can_be_reached() {
             total: None,
             correlation: Some((1 << 62) - 1),
             topic: Some(&topic),
+            extension: Extension::default(),
         };
         let mut body = Vec::new();
         head.encode(&mut body);

@@ -9,7 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sealpipe_core::wire::varint::{self, Reader};
 use sealpipe_core::wire::{
-    DataHead, Frame, FrameHeader, FrameType, Hello, MAX_FRAME_PLAIN, Mode, Preface, Status,
+    DataHead, Extension, Frame, FrameHeader, FrameType, Hello, MAX_FRAME_PLAIN, Mode, Preface,
+    Status,
 };
 use sealpipe_core::{
     AckLevel, Config, ConnectionError, Event, Key, KeyId, Kind, Message, Mismatch, Received, Role,
@@ -111,11 +112,17 @@ proptest! {
 
     #[test]
     fn message_heads_come_back(seq in number(), kind in kind(), ack in ack(), total in proptest::option::of(number()),
-                               correlation in number(), topic in "[a-zé]{1,120}", payload in vec(any::<u8>(), 0..20)) {
+                               correlation in number(), topic in "[a-zé]{1,120}", payload in vec(any::<u8>(), 0..20),
+                               millis in proptest::option::of(1u64..1 << 30), missed in 0u64..1 << 30) {
+        let extension = Extension::default().with_missed(missed);
+        let left = millis.map(core::time::Duration::from_millis);
+        let extension = left.map_or(extension, |left| extension.with_time_left(left));
+        prop_assert_eq!((extension.time_left(), extension.missed()), (left, missed));
         let head = DataHead {
             seq, kind, ack, total,
             correlation: kind.has_correlation().then_some(correlation),
             topic: kind.has_topic().then_some(topic.as_str()),
+            extension,
         };
         let mut body = Vec::new();
         head.encode(&mut body);

@@ -5,7 +5,7 @@ use crate::Raw;
 use bytes::Buf;
 use sealpipe_core::{
     Config, Connection, ConnectionError, RecvBuf, Role, SendBuf, Time,
-    wire::{DataHead, FrameHeader, FrameType},
+    wire::{DataHead, Extension, FrameHeader, FrameType},
 };
 use sealpipe_tokio::{AckLevel, Kind};
 use std::{io, sync::Arc, time::Instant};
@@ -139,6 +139,7 @@ pub fn data(seq: u64, total: Option<u64>, payload: &[u8]) -> Vec<u8> {
         total,
         correlation: None,
         topic: None,
+        extension: Extension::default(),
     };
     let mut frame = Vec::new();
     let fin = total.is_none();

@@ -1,6 +1,7 @@
 //! Messages on their way in: the one whose fragments are coming, the queue, the
 //! verdicts that are due, and the credit that the peer has.
 
+use super::inbox::{Inbox, Lane};
 use crate::{
     config::Config,
     error::Violation,
@@ -34,7 +35,7 @@ pub(super) struct Verdict {
 pub(super) struct Inbound {
     /// Boxed: most connections, most of the time, have none.
     pub(super) partial: Option<Box<Partial>>,
-    inbox: Queue<Received>,
+    inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
     pub(super) verdicts: Queue<Verdict>,
@@ -65,7 +66,7 @@ impl Inbound {
     pub(super) const fn new(config: &Config) -> Inbound {
         Inbound {
             partial: None,
-            inbox: Queue::new(),
+            inbox: Inbox::new(),
             owed: Ledger::new(),
             verdicts: Queue::new(),
             next: 0,
@@ -192,7 +193,7 @@ impl Inbound {
         if message.ack != AckLevel::None {
             self.unacked = self.unacked.saturating_add(1);
         }
-        self.inbox.push_back(message);
+        self.inbox.push(message);
     }
 
     /// The peer takes message `seq` back. `Ok(true)` if the program has it or
@@ -210,20 +211,50 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
-        Ok(self.owed.contains(seq) || self.inbox.front().is_some_and(|first| first.seq <= seq))
+        Ok(self.is_unsettled(seq))
+    }
+
+    /// Whether message `seq`, which came, waits for the program or its verdict.
+    pub(super) fn is_unsettled(&self, seq: u64) -> bool {
+        self.owed.contains(seq) || self.inbox.may_hold(seq)
     }
 
     /// The next message for the program.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
-        let first = self.inbox.front()?;
-        let (seq, size) = (first.seq, first.size());
-        if first.ack == AckLevel::Processed {
-            self.owed.push(seq, size);
+        let message = self.inbox.take()?;
+        if message.ack == AckLevel::Processed {
+            self.owed.push(message.seq, message.size());
         } else {
-            self.free(size);
+            self.free(message.size());
         }
-        self.inbox.pop_front()
+        Some(message)
+    }
+
+    /// The next message of one lane, which keeps its credit until it is
+    /// [`put_away`](Self::put_away).
+    #[inline]
+    pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
+        self.inbox.take_from(lane)
+    }
+
+    /// Nobody needs a message any more that was [taken from](Self::take_from) a
+    /// lane: its credit, and a verdict if one is due, go out.
+    pub(super) fn put_away(&mut self, message: &Received) {
+        self.free(message.size());
+        if message.ack == AckLevel::Processed {
+            self.verdicts.push_back(Verdict {
+                seq: message.seq,
+                code: 0,
+                reason: String::new(),
+            });
+        }
+    }
+
+    /// Whether a message waits in `lane`.
+    #[inline]
+    pub(super) fn has(&self, lane: Lane) -> bool {
+        self.inbox.has(lane)
     }
 
     /// The program's verdict on a message; `false` if none was due.
@@ -253,10 +284,10 @@ impl Inbound {
     /// Nothing more is delivered; what the program has not taken, it never will.
     pub(super) fn freeze(&mut self) {
         if !self.frozen {
-            self.delivered = self.inbox.front().map_or(self.next, |first| first.seq);
+            self.delivered = self.inbox.delivered(self.next);
             self.frozen = true;
         }
-        self.inbox = Queue::new();
+        self.inbox.clear();
         // An ACK would claim what has just been dropped. CLOSE says how far the
         // program got.
         self.unacked = 0;

@@ -191,7 +191,7 @@ impl Connection {
         let n = front.len().saturating_sub(length);
         self.inbound.admit(&head, n as u64, &self.config)?;
         let DataHead { seq, kind, ack, .. } = head;
-        let correlation = head.correlation;
+        let (correlation, extension) = (head.correlation, head.extension);
         let topic = head.topic.map(Arc::from);
         input.consume(length);
         self.inbound.received(Received {
@@ -200,6 +200,7 @@ impl Connection {
             ack,
             correlation,
             topic,
+            extension,
             payload: input.take_payload(n),
         });
         Ok(())
@@ -253,6 +254,7 @@ impl Connection {
             ack: head.ack,
             correlation: head.correlation,
             topic: head.topic.map(Arc::from),
+            extension: head.extension,
             payload: Bytes::new(),
         };
         self.inbound.expect_more(message, total);

@@ -3,6 +3,7 @@
 mod budget;
 mod ending;
 mod inbound;
+pub(crate) mod inbox;
 mod input;
 mod outbound;
 mod setup;
@@ -25,6 +26,7 @@ use budget::{Idle, Pings};
 use core::fmt;
 use ending::Farewell;
 use inbound::Inbound;
+use inbox::Lane;
 use outbound::{Finish, Outbound};
 use rand_core::TryCryptoRng;
 use setup::Setup;
@@ -315,16 +317,27 @@ impl Connection {
         }
         // Nobody waits for an untracked message: it has no deadline.
         if tracked {
-            let timeout = match message.deadline {
-                Time::NEVER => self.config.send_timeout,
-                own => own.saturating_since(Time::ZERO),
-            };
-            message.deadline = self.now.saturating_add(timeout);
+            message.deadline = self.deadline_of(self.now, &message);
             self.timers.set_earlier(Timer::Send, message.deadline);
         } else {
             message.deadline = Time::NEVER;
         }
         Ok(self.outbound.push(message, tracked))
+    }
+
+    /// When a message that is queued at `now` must have its outcome.
+    #[inline]
+    pub(crate) fn deadline_of(&self, now: Time, message: &Message) -> Time {
+        let timeout = match message.deadline {
+            Time::NEVER => self.config.send_timeout,
+            own => own.saturating_since(Time::ZERO),
+        };
+        now.saturating_add(timeout)
+    }
+
+    /// Names the next tracked message.
+    pub(crate) fn next_id(&self) -> MessageId {
+        self.outbound.next_id()
     }
 
     #[inline(always)]
@@ -408,6 +421,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether message `seq` may wait for the program or for its verdict.
+    pub(crate) fn is_unsettled(&self, seq: u64) -> bool {
+        self.inbound.is_unsettled(seq)
+    }
+
     /// Sends a PING; [`Event::Pong`] tells the round trip. One at a time: a
     /// second call before the answer joins the first. After the first 512 they go
     /// out at most 50 times a second, so that the peer does not see a flood.
@@ -436,6 +454,33 @@ impl Connection {
         self.quiet = false;
         self.check_finished();
         message
+    }
+
+    /// The next reply or event, past what waits before it. It keeps its credit
+    /// until it is [`put_away`](Self::put_away).
+    #[inline]
+    pub(crate) fn take_from(&mut self, lane: Lane) -> Option<Received> {
+        let message = self.inbound.take_from(lane);
+        self.quiet = false;
+        if self.is_ending() {
+            self.check_finished();
+        }
+        message
+    }
+
+    /// What was taken from a lane is not needed any more.
+    pub(crate) fn put_away(&mut self, message: &Received) {
+        if self.end.is_none() {
+            self.inbound.put_away(message);
+            self.quiet = false;
+            self.check_finished();
+        }
+    }
+
+    /// Whether a message waits in `lane`.
+    #[inline]
+    pub(crate) fn has(&self, lane: Lane) -> bool {
+        self.inbound.has(lane)
     }
 
     /// The next event.

@@ -201,6 +201,10 @@ impl Outbound {
         self.next_seq.saturating_sub(u64::from(self.begun))
     }
 
+    pub(super) fn next_id(&self) -> MessageId {
+        MessageId(self.next_id)
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.next_seq
     }
@@ -214,7 +218,7 @@ impl Outbound {
     /// Writes messages, one frame each, as long as there are small ones and `out`
     /// stays below `end`. This is where many small messages spend their time: what
     /// can be counted once for all of them is.
-    pub(super) fn write_small(&mut self, out: &mut BytesMut, end: usize) {
+    pub(super) fn write_small(&mut self, now: Time, out: &mut BytesMut, end: usize) {
         if self.begun {
             return;
         }
@@ -234,7 +238,8 @@ impl Outbound {
                 .kind
                 .has_correlation()
                 .then_some(message.correlation);
-            let head = ShortHead::new(seq, message.kind, message.ack, correlation, n);
+            let extension = message.extension_at(now);
+            let head = ShortHead::new(seq, message.kind, message.ack, correlation, extension, n);
             let Some(head) = head.filter(|head| {
                 let len = head.len().saturating_add(n);
                 out.len().saturating_add(len) <= end
@@ -269,6 +274,7 @@ impl Outbound {
     /// fragment of the least size does not fit.
     pub(super) fn next_fragment(
         &mut self,
+        now: Time,
         room: usize,
         out: &mut BytesMut,
         events: &mut Queue<Event>,
@@ -286,6 +292,7 @@ impl Outbound {
                 .has_correlation()
                 .then_some(message.correlation),
             topic: message.topic.as_deref(),
+            extension: message.extension_at(now),
         });
         let head_len = head.as_ref().map_or(0, DataHead::encoded_len);
         if FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room {

@@ -137,9 +137,9 @@ impl Connection {
             let room = ENOUGH_PLAIN.saturating_sub(output.remaining());
             let fragment = output.with_tail(|tail| {
                 let end = tail.len().saturating_add(room);
-                self.outbound.write_small(tail, end);
+                self.outbound.write_small(self.now, tail, end);
                 self.outbound
-                    .next_fragment(MAX_FRAME_PLAIN, tail, &mut self.events)
+                    .next_fragment(self.now, MAX_FRAME_PLAIN, tail, &mut self.events)
             });
             match fragment {
                 Some(payload) if payload.len() >= ZERO_COPY => output.push(payload),
@@ -185,9 +185,12 @@ impl Connection {
         let end = body.saturating_add(RECORD);
         self.write_controls(tail, end);
         while self.data_due() {
-            self.outbound.write_small(tail, end);
+            self.outbound.write_small(self.now, tail, end);
             let room = end.saturating_sub(tail.len());
-            let Some(payload) = self.outbound.next_fragment(room, tail, &mut self.events) else {
+            let Some(payload) = self
+                .outbound
+                .next_fragment(self.now, room, tail, &mut self.events)
+            else {
                 break;
             };
             if payload.len() >= ZERO_COPY {

@@ -5,6 +5,8 @@
 //! For authors of adapters; an event loop of one's own needs [`Connection`] only.
 
 mod outcomes;
+mod requests;
+mod service;
 mod waiters;
 
 use crate::{
@@ -18,6 +20,8 @@ use crate::{
 use alloc::boxed::Box;
 use core::time::Duration;
 use outcomes::Outcomes;
+pub use requests::Answer;
+use service::Service;
 pub use waiters::{Interest, Place, Waiters};
 
 /// After a program's call has left the transport without anybody who waits for
@@ -30,6 +34,7 @@ const HAND_OVER: Duration = Duration::from_millis(2);
 pub struct Session {
     connection: Connection,
     outcomes: Outcomes,
+    service: Option<Box<Service>>,
     /// Boxed: it is asked for once or never.
     opened: Option<Box<Opened>>,
     /// Open, and what the handshake had to say may not have been written yet.
@@ -67,6 +72,7 @@ impl Session {
         Session {
             connection,
             outcomes: Outcomes::new(),
+            service: None,
             opened: None,
             opening: false,
             pongs: 0,
@@ -155,11 +161,15 @@ impl Session {
     /// Sorts out what has happened, and wakes those for whom something has come.
     #[inline]
     fn dispatch(&mut self, waiters: &mut Waiters) {
+        if self.has_in_lanes() {
+            self.sort_lanes(waiters);
+        }
         if self.connection.has_events() {
             self.sort_events(waiters);
         }
         if !self.ended && self.connection.end().is_some() {
             self.ended = true;
+            self.expire_requests(Time::NEVER, waiters);
             let linger = self.connection.config().close_timeout();
             self.linger = self.connection.now().saturating_add(linger);
             waiters.wake_background();
@@ -181,7 +191,9 @@ impl Session {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::Outcome { id, outcome } => {
-                    if self.outcomes.told(id, outcome) {
+                    if let Some(outcome) = self.on_outcome(id, outcome, waiters)
+                        && self.outcomes.told(id, outcome)
+                    {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
@@ -196,7 +208,8 @@ impl Session {
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
-                Event::Cancelled { .. } | Event::Closed(_) => {}
+                Event::Cancelled { seq } => self.on_cancelled(seq, waiters),
+                Event::Closed(_) => {}
             }
         }
     }
@@ -327,6 +340,7 @@ impl Session {
     /// # Errors
     /// As [`Connection::settle`].
     pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
+        self.on_settled(seq);
         self.connection.settle(seq, verdict)
     }
 
@@ -366,6 +380,7 @@ impl Session {
     pub fn release(&mut self, waiters: &mut Waiters) {
         self.connection.release();
         self.outcomes.release();
+        self.release_service();
         waiters.release();
     }
 
@@ -397,9 +412,17 @@ impl Session {
 
     /// Sees to it that the background looks in time for the next deadline.
     pub fn watch_timers(&mut self, waiters: &mut Waiters) {
-        if let Some(timeout) = self.connection.poll_timeout() {
+        if let Some(timeout) = self.poll_timeout() {
             self.look_by(timeout, waiters);
         }
+    }
+
+    /// The earliest deadline of the connection and of what is kept here.
+    #[inline]
+    fn poll_timeout(&self) -> Option<Time> {
+        let timeout = self.connection.poll_timeout().unwrap_or(Time::NEVER);
+        let at = timeout.min(self.next_request_timeout());
+        (at != Time::NEVER).then_some(at)
     }
 
     fn look_by(&mut self, at: Time, waiters: &mut Waiters) {
@@ -411,12 +434,10 @@ impl Session {
 
     /// The background looks: what it is to do now.
     pub fn background(&mut self, now: Time, waiters: &mut Waiters) -> Duty {
-        let due = self
-            .connection
-            .poll_timeout()
-            .is_some_and(|timeout| timeout <= now);
+        let due = self.poll_timeout().is_some_and(|timeout| timeout <= now);
         if due {
             self.connection.handle_timeout(now);
+            self.expire_requests(now, waiters);
             self.dispatch(waiters);
             if let Some(ConnectionError::ClosedLocally(_)) = self.connection.end() {
                 // The goodbye has been waited for already.
@@ -440,7 +461,7 @@ impl Session {
     /// until it is woken.
     pub fn background_sleeps(&mut self) -> Option<Time> {
         let linger = Some(self.linger).filter(|_| self.ended);
-        let timeout = self.connection.poll_timeout().or(linger);
+        let timeout = self.poll_timeout().or(linger);
         // What was asked for meanwhile counts, too.
         let at = timeout.unwrap_or(Time::NEVER).min(self.background_at);
         let at = Some(at).filter(|at| *at != Time::NEVER);

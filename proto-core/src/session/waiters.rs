@@ -10,10 +10,12 @@ use core::task::Waker;
 pub enum Interest {
     /// A message, or that none will come.
     Message,
-    /// What became of a message that was sent.
+    /// What became of a message that was sent, or its answer.
     Outcome(MessageId),
     /// Room for one more message to send.
     Room,
+    /// The peer's withdrawing its message of this number.
+    Cancelled(u64),
     /// Any step of the connection: open, answered, ended.
     Progress,
 }

@@ -1,7 +1,7 @@
 //! Frames (PROTOCOL.md, section 6).
 
 use super::{
-    MAX_EXTENSION, MAX_REASON, MAX_TOPIC,
+    Extension, MAX_EXTENSION, MAX_REASON, MAX_TOPIC,
     varint::{self, Reader},
 };
 use crate::{
@@ -18,6 +18,7 @@ const FIRST: u8 = 0x10;
 const FIN: u8 = 0x20;
 const CORRELATION: u8 = 0x20;
 const TOPIC: u8 = 0x40;
+const EXTENSION: u8 = 0x80;
 
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -276,19 +277,6 @@ fn two(frame_type: FrameType, a: u64, b: u64, text: &str, out: &mut impl BufMut)
     out.put_slice(text.as_bytes());
 }
 
-/// Unknown items of the right form.
-#[cold]
-fn skip_extension(reader: &mut Reader<'_>) -> Option<()> {
-    let length = reader.varint().filter(|n| *n <= MAX_EXTENSION as u64)?;
-    let mut items = Reader::new(reader.bytes(length)?);
-    while !items.is_empty() {
-        let _id = items.varint()?;
-        let length = items.varint()?;
-        items.bytes(length)?;
-    }
-    Some(())
-}
-
 /// What stands before the payload in the frame of a whole message without a
 /// topic, where that is at most 16 bytes: put together in a register, it costs a
 /// third of what [`FrameHeader::encode`] and [`DataHead::encode`] do.
@@ -305,18 +293,19 @@ impl ShortHead {
         kind: Kind,
         ack: AckLevel,
         correlation: Option<u64>,
+        extension: Extension,
         payload: usize,
     ) -> Option<ShortHead> {
-        let flag = if correlation.is_some() {
-            CORRELATION
-        } else {
-            0
-        };
+        let flag =
+            flag(correlation.is_some(), CORRELATION) | flag(!extension.is_empty(), EXTENSION);
         let mut head = ShortHead { bytes: 0, len: 0 };
         head.put(varint::tagged(seq));
         head.put((u64::from(kind.to_bits() | ack.to_bits() << 3 | flag), 1));
         if let Some(correlation) = correlation {
             head.put(varint::tagged(correlation));
+        }
+        if !extension.is_empty() {
+            head.put(extension.tagged()?);
         }
         let fields = head;
         let body = fields.len.saturating_add(payload);
@@ -360,6 +349,11 @@ impl ShortHead {
 }
 
 #[inline]
+const fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
 const fn bits(bytes: usize) -> u32 {
     (bytes as u32).wrapping_mul(8)
@@ -380,6 +374,8 @@ pub struct DataHead<'a> {
     pub correlation: Option<u64>,
     /// What an event or a subscription is about.
     pub topic: Option<&'a str>,
+    /// What else it carries.
+    pub extension: Extension,
 }
 
 impl<'a> DataHead<'a> {
@@ -420,9 +416,11 @@ impl<'a> DataHead<'a> {
         } else {
             None
         };
-        if byte & 0x80 != 0 {
-            skip_extension(reader)?;
-        }
+        let extension = if byte & EXTENSION != 0 {
+            Extension::decode(reader)?
+        } else {
+            Extension::default()
+        };
         Some(DataHead {
             seq,
             kind,
@@ -430,6 +428,7 @@ impl<'a> DataHead<'a> {
             total,
             correlation,
             topic,
+            extension,
         })
     }
 
@@ -437,13 +436,10 @@ impl<'a> DataHead<'a> {
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         varint::encode(self.seq, out);
-        let correlation = if self.correlation.is_some() {
-            CORRELATION
-        } else {
-            0
-        };
-        let topic = if self.topic.is_some() { TOPIC } else { 0 };
-        out.put_u8(self.kind.to_bits() | self.ack.to_bits() << 3 | correlation | topic);
+        let flags = flag(self.correlation.is_some(), CORRELATION)
+            | flag(self.topic.is_some(), TOPIC)
+            | flag(!self.extension.is_empty(), EXTENSION);
+        out.put_u8(self.kind.to_bits() | self.ack.to_bits() << 3 | flags);
         for number in [self.total, self.correlation].into_iter().flatten() {
             varint::encode(number, out);
         }
@@ -451,6 +447,7 @@ impl<'a> DataHead<'a> {
             varint::encode(topic.len() as u64, out);
             out.put_slice(topic.as_bytes());
         }
+        self.extension.encode(out);
     }
 
     /// How many bytes [`encode`](Self::encode) writes.
@@ -468,5 +465,6 @@ impl<'a> DataHead<'a> {
             .saturating_add(1)
             .saturating_add(numbers)
             .saturating_add(topic)
+            .saturating_add(self.extension.encoded_len())
     }
 }

@@ -4,11 +4,13 @@
 //! [`Connection`](crate::Connection) is what most programs want; this module is
 //! for those who fuzz the codec or look at captured bytes.
 
+mod extension;
 mod frame;
 mod hello;
 mod preface;
 pub mod varint;
 
+pub use extension::Extension;
 pub(crate) use frame::ShortHead;
 pub use frame::{DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD};
 pub use hello::Hello;

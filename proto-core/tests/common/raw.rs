@@ -4,7 +4,8 @@
 use super::{Side, key};
 use bytes::{BufMut, BytesMut};
 use sealpipe_core::wire::{
-    DataHead, Frame, FrameHeader, FrameType, Hello, MAX_FRAME_PLAIN, Mode, Preface, Status, VERSION,
+    DataHead, Extension, Frame, FrameHeader, FrameType, Hello, MAX_FRAME_PLAIN, Mode, Preface,
+    Status, VERSION,
 };
 use sealpipe_core::{
     AckLevel, ChaChaPoly, CipherProvider, Config, Key, Kind, RecordCipher, Role, Time,
@@ -205,6 +206,7 @@ pub fn data_body(seq: u64, ack: AckLevel, total: Option<u64>, payload: &[u8]) ->
         total,
         correlation: None,
         topic: None,
+        extension: Extension::default(),
     };
     let mut body = Vec::new();
     head.encode(&mut body);
