@@ -34,4 +34,20 @@ pub type Permit = sealpipe_driver::Permit<Tokio>;
 /// [`sealpipe_driver::IncomingConnections`].
 pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Tokio>;
 
-pub use sealpipe_driver::{Error, SendError, vocabulary::*};
+/// A request of the peer's; see [`sealpipe_driver::Request`].
+pub type Request = sealpipe_driver::Request<Tokio>;
+/// Events that were asked for; see [`sealpipe_driver::Subscription`].
+pub type Subscription = sealpipe_driver::Subscription<Tokio>;
+/// A running server; see [`sealpipe_driver::Server`].
+pub type Server = sealpipe_driver::Server<Tokio>;
+/// How a server is to behave; see [`sealpipe_driver::ServerOptions`].
+pub type ServerOptions = sealpipe_driver::ServerOptions<Tokio>;
+/// A client of a server; see [`sealpipe_driver::Client`].
+pub type Client = sealpipe_driver::Client<Tokio>;
+
+/// What a server does with what comes; see [`sealpipe_driver::Handler`].
+pub use sealpipe_driver::Handler;
+pub use sealpipe_driver::{
+    ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
+    ServerEvent, ServerEvents, SubscribeError, vocabulary::*,
+};

@@ -2,7 +2,7 @@
 
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
-    WriteHalf,
+    SubscribeError, Subscription, WriteHalf,
     background::Background,
     memory,
     shared::{Shared, Transport},
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::try_join;
 use sealpipe_core::{
     Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
-    session::{Interest, Place, Session},
+    session::{Backlog, Interest, Place, Session},
 };
 #[cfg(unix)]
 use sealpipe_endpoint::Access;
@@ -313,6 +313,31 @@ impl<R: Runtime> Connection<R> {
         crate::request::ask(&self.owner, payload.into(), deadline).await
     }
 
+    /// Asks the peer for events about the topics that `pattern` matches: `*` is one
+    /// segment between slashes, `**` any number of them. 1,024 events or 1 MiB wait
+    /// for the subscriber, then the publisher waits.
+    ///
+    /// From the first subscription on, [`recv`](Self::recv) yields no events.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] if it is no pattern, the peer does not agree, or the
+    /// connection has ended.
+    pub async fn subscribe(&self, pattern: &str) -> Result<Subscription<R>, SubscribeError> {
+        self.subscribe_with(pattern, Backlog::default()).await
+    }
+
+    /// The same with a backlog of one's own.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn subscribe_with(
+        &self,
+        pattern: &str,
+        backlog: Backlog,
+    ) -> Result<Subscription<R>, SubscribeError> {
+        crate::subscription::subscribe(&self.owner, pattern, backlog).await
+    }
+
     // --- Receiving -------------------------------------------------------------------
 
     /// The next message, in the order in which the peer sent them; `None` when
@@ -352,6 +377,11 @@ impl<R: Runtime> Connection<R> {
     /// has answered, or after `close_timeout`.
     pub async fn close(&self, why: Close) {
         close(&self.owner, why).await;
+    }
+
+    /// The same without waiting for the peer's goodbye.
+    pub(crate) fn start_close(&self, why: Close) {
+        start_close(&self.owner, why);
     }
 
     // --- Asking ------------------------------------------------------------------------
@@ -419,6 +449,15 @@ pub(crate) async fn finish<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {
             })
         }
     }
+}
+
+/// Closes; the goodbye goes out in the background.
+pub(crate) fn start_close<R: Runtime>(owner: &Owner<R>, why: Close) {
+    let now = R::now();
+    owner.shared.with(|session, waiters| {
+        session.with(waiters, |core| core.close(now, why));
+        waiters.wake_background();
+    });
 }
 
 pub(crate) async fn close<R: Runtime>(owner: &Owner<R>, why: Close) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sealpipe_core::{
-    Close, Message, Outcome, SendErrorReason, Stats, Time,
+    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats, Time,
     session::{Interest, Place},
 };
 use sealpipe_endpoint::Peer;
@@ -115,6 +115,11 @@ impl<R: Runtime> Sender<R> {
         connection::finish(&self.owner).await
     }
 
+    /// Closes without waiting for the peer's goodbye.
+    pub(crate) fn start_close(&self, why: Close) {
+        connection::start_close(&self.owner, why);
+    }
+
     /// As [`Connection::close`].
     pub async fn close(&self, why: Close) {
         connection::close(&self.owner, why).await;
@@ -149,6 +154,13 @@ impl<R: Runtime> Sender<R> {
 }
 
 impl<R: Runtime> Receiver<R> {
+    /// As [`Connection::end`].
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.owner
+            .shared
+            .session(|session| session.connection().end().cloned())
+    }
+
     /// As [`Connection::recv`].
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! A message that came, and the verdict it may be owed.
 
 use crate::{Request, Runtime, shared::Shared};
-use sealpipe_core::{AckLevel, Kind, Received, Rejection, session::Place};
+use bytes::Bytes;
+use sealpipe_core::{AckLevel, Kind, Received, Rejection, session::Place, wire::Extension};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// A message that was received.
@@ -19,7 +20,7 @@ pub struct Incoming<R: Runtime> {
 
 impl<R: Runtime> Incoming<R> {
     pub(crate) fn new(message: Received, shared: &Arc<Shared<R>>) -> Incoming<R> {
-        let owed = message.ack == AckLevel::Processed || message.kind == Kind::Request;
+        let owed = message.ack == AckLevel::Processed || message.kind.is_answered();
         let owed = owed.then(|| shared.clone());
         Incoming { message, owed }
     }
@@ -36,17 +37,20 @@ impl<R: Runtime> Incoming<R> {
 
     /// The message itself, and what is left to give the verdict by.
     pub fn into_parts(mut self) -> (Received, Verdict<R>) {
-        let empty = Received {
-            seq: self.message.seq,
-            kind: self.message.kind,
-            ack: self.message.ack,
-            correlation: None,
-            topic: None,
-            extension: sealpipe_core::wire::Extension::default(),
-            payload: bytes::Bytes::new(),
-        };
-        let message = std::mem::replace(&mut self.message, empty);
-        (message, Verdict(self))
+        let verdict = self.take_verdict();
+        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
+        let message = std::mem::replace(&mut self.message, empty(seq, kind, ack));
+        (message, verdict)
+    }
+
+    /// Takes the verdict out of it, to give it earlier or later; nothing is due of
+    /// the message itself then.
+    pub fn take_verdict(&mut self) -> Verdict<R> {
+        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
+        Verdict(Incoming {
+            message: empty(seq, kind, ack),
+            owed: self.owed.take(),
+        })
     }
 
     /// The request that this is, to be answered; any other message is given back.
@@ -56,6 +60,15 @@ impl<R: Runtime> Incoming<R> {
     #[expect(clippy::result_large_err, reason = "it is given back, not an error")]
     pub fn into_request(self) -> Result<Request<R>, Incoming<R>> {
         Request::new(self)
+    }
+
+    /// The message, out of a place where it is only borrowed.
+    pub(crate) fn take(&mut self) -> Incoming<R> {
+        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
+        Incoming {
+            message: std::mem::replace(&mut self.message, empty(seq, kind, ack)),
+            owed: self.owed.take(),
+        }
     }
 
     /// The connection, while a verdict is due.
@@ -79,6 +92,19 @@ impl<R: Runtime> Incoming<R> {
             shared.drive_write(R::now());
         }
         shared.leave(&mut Place::default());
+    }
+}
+
+/// What stays of a message that was taken away.
+fn empty(seq: u64, kind: Kind, ack: AckLevel) -> Received {
+    Received {
+        seq,
+        kind,
+        ack,
+        correlation: None,
+        topic: None,
+        extension: Extension::default(),
+        payload: Bytes::new(),
     }
 }
 

@@ -12,7 +12,9 @@ mod memory;
 mod request;
 mod runtime;
 mod sending;
+mod server;
 mod shared;
+mod subscription;
 mod timeout;
 
 pub use connect::ConnectOptions;
@@ -24,6 +26,11 @@ pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
 pub use request::{Request, RequestError};
 pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
 pub use sending::{Delivery, Permit};
+pub use server::{
+    Client, ClientId, Handler, Happening, Observer, Report, Response, Server, ServerEvent,
+    ServerEvents, ServerOptions,
+};
+pub use subscription::{Event, SubscribeError, Subscription};
 
 /// The words of the core and of endpoints that every adapter's users need.
 pub mod vocabulary {

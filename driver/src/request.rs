@@ -94,7 +94,7 @@ impl<R: Runtime> Drop for ForgetAnswer<'_, R> {
 
 /// A request of the peer's, which owes an answer: [`reply`](Self::reply) or
 /// [`fail`](Self::fail), from any task and in any order. Dropped without either, it
-/// fails with a rejection.
+/// fails with a rejection. A subscription is such a request, too: its kind tells.
 #[must_use = "a request that is dropped without an answer fails"]
 pub struct Request<R: Runtime> {
     incoming: Incoming<R>,
@@ -107,7 +107,7 @@ impl<R: Runtime> Request<R> {
     /// # Errors
     /// The message.
     pub(crate) fn new(incoming: Incoming<R>) -> Result<Request<R>, Incoming<R>> {
-        if incoming.kind != Kind::Request {
+        if !incoming.kind.is_answered() {
             return Err(incoming);
         }
         let received = R::now();
@@ -130,6 +130,15 @@ impl<R: Runtime> Request<R> {
     /// As [`reply`](Self::reply).
     pub async fn fail(self, error: RemoteError) -> Result<(), SendError> {
         self.answer(Kind::Error, error.encode()).await
+    }
+
+    /// The request, out of a place where it is only borrowed, to be answered
+    /// elsewhere. What stays there owes no answer.
+    pub fn take(&mut self) -> Request<R> {
+        Request {
+            incoming: self.incoming.take(),
+            received: self.received,
+        }
     }
 
     /// How much is left of the time that the asking side allows; `None` if it set no

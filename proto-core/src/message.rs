@@ -54,6 +54,12 @@ impl Kind {
         !matches!(self, Kind::Message | Kind::Event)
     }
 
+    /// Whether this kind asks for a reply or an error.
+    #[inline]
+    pub const fn is_answered(self) -> bool {
+        matches!(self, Kind::Request | Kind::Subscribe | Kind::Unsubscribe)
+    }
+
     /// Whether this kind carries a topic.
     #[inline]
     pub const fn has_topic(self) -> bool {

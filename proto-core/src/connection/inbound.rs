@@ -251,10 +251,14 @@ impl Inbound {
         }
     }
 
+    pub(super) fn first_of(&self, lane: Lane) -> Option<&Received> {
+        self.inbox.queue(lane).front()
+    }
+
     /// Whether a message waits in `lane`.
     #[inline]
     pub(super) fn has(&self, lane: Lane) -> bool {
-        self.inbox.has(lane)
+        !self.inbox.queue(lane).is_empty()
     }
 
     /// The program's verdict on a message; `false` if none was due.

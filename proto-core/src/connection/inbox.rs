@@ -69,13 +69,12 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// Whether `lane` holds anything.
     #[inline]
-    pub(super) fn has(&self, lane: Lane) -> bool {
+    pub(super) fn queue(&self, lane: Lane) -> &Queue<Received> {
         match lane {
-            Lane::Messages => !self.messages.is_empty(),
-            Lane::Replies => !self.replies.is_empty(),
-            Lane::Events => !self.events.is_empty(),
+            Lane::Messages => &self.messages,
+            Lane::Replies => &self.replies,
+            Lane::Events => &self.events,
         }
     }
 
@@ -90,12 +89,8 @@ impl Inbox {
 
     #[cold]
     fn take_first(&mut self) -> Option<Received> {
-        let fronts = [Lane::Messages, Lane::Replies, Lane::Events].map(|lane| {
-            let front = self.lane(lane).front();
-            front.map(|front| (front.seq, lane))
-        });
-        let first = fronts.into_iter().flatten().min_by_key(|(seq, _)| *seq)?;
-        self.take_from(first.1)
+        let (_, lane) = self.first()?;
+        self.take_from(lane)
     }
 
     /// The next of one lane.
@@ -106,21 +101,23 @@ impl Inbox {
         Some(message)
     }
 
-    fn first(&self) -> Option<u64> {
-        [&self.messages, &self.replies, &self.events]
+    /// The lowest number, and where it stands.
+    fn first(&self) -> Option<(u64, Lane)> {
+        [Lane::Messages, Lane::Replies, Lane::Events]
             .into_iter()
-            .filter_map(|queue| queue.front().map(|front| front.seq))
-            .min()
+            .filter_map(|lane| Some((self.queue(lane).front()?.seq, lane)))
+            .min_by_key(|(seq, _)| *seq)
     }
 
     /// Messages from this number on have not been taken; `next` will come next.
     pub(super) fn delivered(&self, next: u64) -> u64 {
-        self.first().map_or(next, |first| first.max(self.taken))
+        self.first()
+            .map_or(next, |(first, _)| first.max(self.taken))
     }
 
     /// Whether message `seq`, which came, may be here.
     pub(super) fn may_hold(&self, seq: u64) -> bool {
-        self.first().is_some_and(|first| first <= seq)
+        self.first().is_some_and(|(first, _)| first <= seq)
     }
 
     /// Drops everything.

@@ -477,6 +477,11 @@ impl Connection {
         }
     }
 
+    /// What [`take_from`](Self::take_from) would yield.
+    pub(crate) fn first_of(&self, lane: Lane) -> Option<&Received> {
+        self.inbound.first_of(lane)
+    }
+
     /// Whether a message waits in `lane`.
     #[inline]
     pub(crate) fn has(&self, lane: Lane) -> bool {

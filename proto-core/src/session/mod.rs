@@ -7,6 +7,7 @@
 mod outcomes;
 mod requests;
 mod service;
+mod subscriptions;
 mod waiters;
 
 use crate::{
@@ -22,6 +23,7 @@ use core::time::Duration;
 use outcomes::Outcomes;
 pub use requests::Answer;
 use service::Service;
+pub use subscriptions::{Backlog, Next, SubscriptionId};
 pub use waiters::{Interest, Place, Waiters};
 
 /// After a program's call has left the transport without anybody who waits for

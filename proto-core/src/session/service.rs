@@ -3,13 +3,15 @@
 use super::{
     Session,
     requests::{Answer, Requests},
+    subscriptions::{Backlog, Next, SubscriptionId, Subscriptions},
     waiters::{Interest, Waiters},
 };
 use crate::{
     connection::inbox::Lane,
     error::{SendError, SendErrorReason},
     event::MessageId,
-    message::{AckLevel, Message, Outcome},
+    message::{AckLevel, Kind, Message, Outcome},
+    service::Pattern,
     time::Time,
 };
 use alloc::{boxed::Box, collections::BTreeSet};
@@ -20,6 +22,8 @@ pub(super) struct Service {
     requests: Requests,
     /// Requests of the peer's that it has withdrawn and that are not settled.
     cancelled: BTreeSet<u64>,
+    /// From the first subscription on.
+    subscriptions: Option<Subscriptions>,
 }
 
 impl Service {
@@ -27,6 +31,7 @@ impl Service {
         Service {
             requests: Requests::new(),
             cancelled: BTreeSet::new(),
+            subscriptions: None,
         }
     }
 }
@@ -111,6 +116,44 @@ impl Session {
         }
     }
 
+    // --- Subscribing ----------------------------------------------------------------
+
+    /// Keeps events that match `pattern` for a subscriber, once the peer sends them:
+    /// [ask](Self::ask) it for them next. From the first call on, events are handed
+    /// out by [`next_event`](Self::next_event) alone.
+    pub fn open_subscription(&mut self, pattern: &Pattern, backlog: Backlog) -> SubscriptionId {
+        let subscriptions = self.service().subscriptions.get_or_insert_default();
+        subscriptions.open(pattern, backlog)
+    }
+
+    /// The next event of a subscription. There may be room then for what waits
+    /// behind it: [`hand_out`](Self::hand_out).
+    pub fn next_event(&mut self, id: SubscriptionId) -> Next {
+        match self.subscriptions() {
+            Some(subscriptions) => subscriptions.take(id),
+            None => Next::Overrun,
+        }
+    }
+
+    /// Hands out events that waited for room.
+    pub fn hand_out(&mut self, waiters: &mut Waiters) {
+        if self.has_in_lanes() {
+            self.sort_lanes(waiters);
+        }
+    }
+
+    /// The subscriber has gone. The peer is told when there is room in the queue.
+    pub fn close_subscription(&mut self, id: SubscriptionId, waiters: &mut Waiters) {
+        if let Some(subscriptions) = self.subscriptions() {
+            subscriptions.close(id);
+        }
+        self.sort_lanes(waiters);
+    }
+
+    fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
+        self.service.as_mut()?.subscriptions.as_mut()
+    }
+
     // --- Answering ----------------------------------------------------------------
 
     /// Whether the peer has withdrawn message `seq`, which is not settled yet:
@@ -140,18 +183,40 @@ impl Session {
 
     // --- What comes ---------------------------------------------------------------
 
-    /// Hands replies to those who wait for them. To be called before the outcomes
-    /// are sorted: a reply is worth more.
+    /// Hands replies and events to those who wait for them. To be called before the
+    /// outcomes are sorted: a reply is worth more.
     pub(super) fn sort_lanes(&mut self, waiters: &mut Waiters) {
         let Some(service) = &mut self.service else {
             return;
         };
-        while let Some(reply) = self.connection.take_from(Lane::Replies) {
+        let connection = &mut self.connection;
+        while let Some(reply) = connection.take_from(Lane::Replies) {
             match service.requests.replied(reply) {
                 Ok(id) => waiters.wake_for(|interest| interest == Interest::Outcome(id)),
                 // Whoever asked has gone.
-                Err(reply) => self.connection.put_away(&reply),
+                Err(reply) => connection.put_away(&reply),
             }
+        }
+        let Some(subscriptions) = &mut service.subscriptions else {
+            return;
+        };
+        while let Some(event) = connection.first_of(Lane::Events)
+            && subscriptions.has_room(event)
+            && let Some(event) = connection.take_from(Lane::Events)
+        {
+            for id in subscriptions.hand_out(&event) {
+                waiters.wake_for(|interest| interest == Interest::Event(id));
+            }
+            connection.put_away(&event);
+        }
+        while let Some(pattern) = subscriptions.unwanted.front() {
+            // No request has this id: the answer is nobody's.
+            let sent = Message::subscription(Kind::Unsubscribe, 0, pattern.as_str())
+                .is_ok_and(|message| connection.send_untracked(Time::ZERO, message).is_ok());
+            if !sent && connection.end().is_none() {
+                break;
+            }
+            subscriptions.unwanted.pop_front();
         }
     }
 
@@ -176,10 +241,17 @@ impl Session {
         }
     }
 
-    /// Whether replies have come that somebody may wait for.
+    /// Whether replies or events have come that somebody may wait for, or the peer
+    /// is to be told that nobody does.
     #[inline]
     pub(super) fn has_in_lanes(&self) -> bool {
-        self.service.is_some() && self.connection.has(Lane::Replies)
+        let Some(service) = &self.service else {
+            return false;
+        };
+        self.connection.has(Lane::Replies)
+            || service.subscriptions.as_ref().is_some_and(|subscriptions| {
+                self.connection.has(Lane::Events) || !subscriptions.unwanted.is_empty()
+            })
     }
 
     /// Requests that reach their deadline.

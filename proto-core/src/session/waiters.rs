@@ -1,5 +1,6 @@
 //! Who waits for what on one connection.
 
+use super::SubscriptionId;
 use crate::event::MessageId;
 use alloc::vec::Vec;
 use core::task::Waker;
@@ -16,6 +17,8 @@ pub enum Interest {
     Room,
     /// The peer's withdrawing its message of this number.
     Cancelled(u64),
+    /// An event of a subscription.
+    Event(SubscriptionId),
     /// Any step of the connection: open, answered, ended.
     Progress,
 }

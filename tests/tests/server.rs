@@ -1,0 +1,528 @@
+//! A server's life: many clients, stopping in every way, limits, what it tells.
+
+use futures_util::{StreamExt, future::join_all};
+use sealpipe_driver::{
+    Client, Connection, Handler, Happening, Incoming, Request, RequestError, Response, Runtime,
+    SendError, Server, ServerOptions,
+    vocabulary::{
+        AckLevel, Config, ConnectionError, Kind, Message, Outcome, Rejection, RemoteError,
+    },
+};
+use sealpipe_tests::{Place, modes, place, within};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+sealpipe_tests::on_every_adapter! {
+    messages_and_requests_are_handled,
+    a_handler_may_answer_early_or_later,
+    a_server_without_handlers_says_so,
+    requests_of_one_client_are_handled_side_by_side,
+    a_panic_ends_one_connection_and_not_the_server,
+    a_stop_lets_handlers_finish,
+    a_stop_does_not_wait_for_ever,
+    stopping_under_load_loses_no_message_untold,
+    a_server_stops_by_itself,
+    too_many_clients_are_told_so,
+    a_client_that_sends_too_fast_waits,
+    a_server_asks_its_clients,
+    what_happens_is_told,
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn processed(payload: &'static str) -> Message {
+    Message::new(payload).with_ack(AckLevel::Processed)
+}
+
+async fn connect<R: Runtime>(place: &Place) -> Connection<R> {
+    Connection::connect(&place.endpoint, Config::default())
+        .await
+        .expect("a connection")
+}
+
+/// Takes messages but "no", answers requests with themselves, upside down.
+struct Simple;
+
+impl<R: Runtime> Handler<R> for Simple {
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        match &message.payload[..] {
+            b"no" => Err(Rejection::new(300, "not this one")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn request(
+        &self,
+        client: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        assert!(client.is_connected());
+        match &request.payload[..] {
+            b"no" => Err(RemoteError::new(301, "not this either")),
+            payload => Ok(payload.iter().rev().copied().collect::<Vec<u8>>().into()),
+        }
+    }
+}
+
+async fn messages_and_requests_are_handled<R: Runtime>() {
+    for (mode, config) in modes() {
+        within(async {
+            let place = place();
+            let config = Arc::new(config.build().unwrap());
+            let server = Server::<R>::start(&place.endpoint, config.clone(), Simple).unwrap();
+            assert!(server.is_running());
+            let clients = (0..5).map(|_| async {
+                let client = Connection::<R>::connect(&place.endpoint, config.clone());
+                let client = client.await.unwrap();
+                assert_eq!(
+                    client.send(processed("yes")).await.unwrap(),
+                    Outcome::Processed
+                );
+                match client.send(processed("no")).await {
+                    Err(SendError::Rejected(why)) => assert_eq!(why.code, 300, "{mode}"),
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(client.request("abc", LONG).await.unwrap(), "cba");
+                match client.request("no", LONG).await {
+                    Err(RequestError::Remote(error)) => assert_eq!(error.code, 301),
+                    other => panic!("{other:?}"),
+                }
+                client
+            });
+            let clients = join_all(clients).await;
+            assert_eq!(server.clients().len(), 5);
+            drop(clients);
+            let report = server.stop(LONG).await;
+            assert!(!server.is_running());
+            assert_eq!(
+                (report.clients, report.accepted, report.rejected),
+                (5, 5, 5)
+            );
+            assert_eq!(
+                (report.replied, report.refused, report.unfinished),
+                (5, 5, 0)
+            );
+        })
+        .await;
+    }
+}
+
+/// Answers some itself, and leaves others to whoever wants them.
+struct Leaves<R: Runtime>(Mutex<Vec<Request<R>>>, Notify);
+
+struct Shared<H>(Arc<H>);
+
+impl<R: Runtime> Handler<R> for Shared<Leaves<R>> {
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        message.take_verdict().accept();
+        // Not before somebody says so.
+        self.0.1.notified().await;
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        _: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        self.0.0.lock().unwrap().push(request.take());
+        Ok(Response::Later)
+    }
+}
+
+async fn a_handler_may_answer_early_or_later<R: Runtime>() {
+    within(async {
+        let place = place();
+        let handler = Arc::new(Leaves(Mutex::default(), Notify::new()));
+        let server =
+            Server::<R>::start(&place.endpoint, Config::default(), Shared(handler.clone()))
+                .unwrap();
+        let client = connect::<R>(&place).await;
+        // Accepted, though the handler has not returned.
+        assert_eq!(
+            client.send(processed("early")).await.unwrap(),
+            Outcome::Processed
+        );
+        assert_eq!(server.report().accepted, 0);
+        let answer = async {
+            let request = loop {
+                if let Some(request) = handler.0.lock().unwrap().pop() {
+                    break request;
+                }
+                tokio::task::yield_now().await;
+            };
+            request.reply("later").await.unwrap();
+        };
+        let (reply, ()) = tokio::join!(client.request("", LONG), answer);
+        assert_eq!(reply.unwrap(), "later");
+        handler.1.notify_one();
+        assert_eq!(server.stop(LONG).await.accepted, 1);
+    })
+    .await;
+}
+
+struct Nothing;
+
+impl<R: Runtime> Handler<R> for Nothing {}
+
+async fn a_server_without_handlers_says_so<R: Runtime>() {
+    within(async {
+        let place = place();
+        let _server = Server::<R>::start(&place.endpoint, Config::default(), Nothing).unwrap();
+        let client = connect::<R>(&place).await;
+        let error = client.send(processed("")).await.unwrap_err();
+        assert!(error.to_string().contains("takes no messages"), "{error}");
+        match client.request("", LONG).await.unwrap_err() {
+            RequestError::Remote(error) => assert_eq!(error.code, RemoteError::NO_HANDLER),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+/// Answers when all have come.
+struct Together(tokio::sync::Barrier);
+
+impl<R: Runtime> Handler<R> for Together {
+    async fn request(&self, _: &Client<R>, _: &mut Request<R>) -> Result<Response, RemoteError> {
+        self.0.wait().await;
+        Ok("".into())
+    }
+}
+
+async fn requests_of_one_client_are_handled_side_by_side<R: Runtime>() {
+    within(async {
+        let place = place();
+        let handler = Together(tokio::sync::Barrier::new(50));
+        let _server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
+        let client = connect::<R>(&place).await;
+        for reply in join_all((0..50).map(|_| client.request("", LONG))).await {
+            reply.unwrap();
+        }
+    })
+    .await;
+}
+
+struct Panics;
+
+impl<R: Runtime> Handler<R> for Panics {
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        assert!(message.payload != "panic", "as asked for");
+        Ok(())
+    }
+
+    async fn request(&self, _: &Client<R>, _: &mut Request<R>) -> Result<Response, RemoteError> {
+        panic!("as asked for");
+    }
+}
+
+async fn a_panic_ends_one_connection_and_not_the_server<R: Runtime>() {
+    within(async {
+        let place = place();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), Panics).unwrap();
+        let (first, second, third) = (
+            connect::<R>(&place).await,
+            connect::<R>(&place).await,
+            connect::<R>(&place).await,
+        );
+        let error = first.send(processed("panic")).await.unwrap_err();
+        assert!(!matches!(error, SendError::NotTaken { .. }), "{error:?}");
+        let end = first.recv().await.unwrap_err();
+        assert!(end.to_string().contains("panicked"), "{end}");
+        let error = second.request("", LONG).await.unwrap_err();
+        assert!(!matches!(error, RequestError::NoReply), "{error:?}");
+        assert_eq!(
+            third.send(processed("fine")).await.unwrap(),
+            Outcome::Processed
+        );
+        let report = server.stop(LONG).await;
+        assert_eq!((report.panicked, report.accepted), (2, 1));
+    })
+    .await;
+}
+
+/// Waits until it is let go.
+struct Waits(Arc<Notify>, Arc<AtomicU64>);
+
+impl<R: Runtime> Handler<R> for Waits {
+    async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.notified().await;
+        Ok(())
+    }
+}
+
+fn waits() -> (Waits, Arc<Notify>, Arc<AtomicU64>) {
+    let (go, came) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+    (Waits(go.clone(), came.clone()), go, came)
+}
+
+async fn until(came: &AtomicU64, count: u64) {
+    while came.load(Ordering::SeqCst) < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_stop_lets_handlers_finish<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (handler, go, came) = waits();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
+        let client = connect::<R>(&place).await;
+        let taken = client.try_send(processed("taken")).unwrap();
+        until(&came, 1).await;
+        server.begin_stop(LONG);
+        assert!(!server.is_running());
+        go.notify_one();
+        assert_eq!(taken.await.unwrap(), Outcome::Processed);
+        let report = server.stopped().await;
+        assert_eq!((report.accepted, report.unfinished), (1, 0));
+        // Nobody listens any more.
+        Connection::<R>::connect(&place.endpoint, Config::default())
+            .await
+            .unwrap_err();
+    })
+    .await;
+}
+
+async fn a_stop_does_not_wait_for_ever<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (handler, _go, came) = waits();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
+        let client = connect::<R>(&place).await;
+        let taken = client.try_send(processed("taken")).unwrap();
+        until(&came, 1).await;
+        let report = server.stop(Duration::from_millis(50)).await;
+        assert_eq!((report.accepted, report.unfinished), (0, 1));
+        match taken.await.unwrap_err() {
+            SendError::Rejected(why) => assert_eq!(why.code, Rejection::DROPPED),
+            // It may be gone before the verdict is there.
+            SendError::Unknown(_) => {}
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+/// Counts what it accepts.
+struct Counts(Arc<AtomicU64>);
+
+impl<R: Runtime> Handler<R> for Counts {
+    async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
+async fn stopping_under_load_loses_no_message_untold<R: Runtime>() {
+    within(async {
+        let place = place();
+        let count = Arc::new(AtomicU64::new(0));
+        let server =
+            Server::<R>::start(&place.endpoint, Config::default(), Counts(count.clone())).unwrap();
+        let clients = (0..50).map(|_| async {
+            let client = connect::<R>(&place).await;
+            let (mut accepted, mut unknown) = (0_u64, 0_u64);
+            loop {
+                // Several under way at once.
+                let sent = join_all((0..8).map(|_| client.send(processed("work")))).await;
+                let failed = sent.iter().any(Result::is_err);
+                for outcome in sent {
+                    match outcome {
+                        Ok(Outcome::Processed) => accepted += 1,
+                        Err(error) => match error.outcome() {
+                            Outcome::NotSent => {}
+                            _ => unknown += 1,
+                        },
+                        other => panic!("{other:?}"),
+                    }
+                }
+                if failed {
+                    return (accepted, unknown);
+                }
+            }
+        });
+        let stop = async {
+            until(&count, 2_000).await;
+            server.stop(LONG).await
+        };
+        let (told, report) = tokio::join!(join_all(clients), stop);
+        let accepted: u64 = told.iter().map(|(accepted, _)| accepted).sum();
+        let unknown: u64 = told.iter().map(|(_, unknown)| unknown).sum();
+        assert_eq!(unknown, 0, "each was processed, or surely not");
+        assert_eq!(accepted, report.accepted);
+        assert_eq!(accepted, count.load(Ordering::SeqCst));
+        assert!(report.stopping < LONG, "{report:?}");
+    })
+    .await;
+}
+
+async fn a_server_stops_by_itself<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = || ServerOptions::<R>::new(Config::default());
+        let server = options()
+            .max_messages(3)
+            .start(&place.endpoint, Simple)
+            .unwrap();
+        let client = connect::<R>(&place).await;
+        for _ in 0..3 {
+            assert_eq!(
+                client.send(processed("")).await.unwrap(),
+                Outcome::Processed
+            );
+        }
+        assert_eq!(server.stopped().await.accepted, 3);
+        let server = options()
+            .stop_message("enough")
+            .start(&place.endpoint, Simple)
+            .unwrap();
+        let client = connect::<R>(&place).await;
+        client.send(processed("more")).await.unwrap();
+        assert!(server.is_running());
+        assert_eq!(
+            client.send(processed("enough")).await.unwrap(),
+            Outcome::Processed
+        );
+        server.stopped().await;
+        let idle = Duration::from_millis(50);
+        let server = options()
+            .idle_timeout(idle)
+            .start(&place.endpoint, Simple)
+            .unwrap();
+        server.stopped().await;
+    })
+    .await;
+}
+
+async fn too_many_clients_are_told_so<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = ServerOptions::<R>::new(Config::default()).max_clients(1);
+        let server = options.start(&place.endpoint, Simple).unwrap();
+        let first = connect::<R>(&place).await;
+        first.send(processed("")).await.unwrap();
+        let second = connect::<R>(&place).await;
+        let end = second.recv().await.unwrap_err();
+        assert!(end.to_string().contains("as many clients"), "{end}");
+        drop(first);
+        while !server.clients().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let third = connect::<R>(&place).await;
+        third.send(processed("")).await.unwrap();
+    })
+    .await;
+}
+
+async fn a_client_that_sends_too_fast_waits<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = ServerOptions::<R>::new(Config::default()).rate_limit(100, 5);
+        let _server = options.start(&place.endpoint, Simple).unwrap();
+        let (fast, other) = (connect::<R>(&place).await, connect::<R>(&place).await);
+        let start = std::time::Instant::now();
+        for outcome in join_all((0..25).map(|_| fast.send(processed("")))).await {
+            assert_eq!(outcome.unwrap(), Outcome::Processed);
+        }
+        // Five at once, and twenty at one every ten milliseconds.
+        assert!(
+            start.elapsed() >= Duration::from_millis(190),
+            "{:?}",
+            start.elapsed()
+        );
+        other.send(processed("")).await.unwrap();
+    })
+    .await;
+}
+
+/// Asks back.
+struct Asks;
+
+impl<R: Runtime> Handler<R> for Asks {
+    async fn request(
+        &self,
+        client: &Client<R>,
+        _: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        let answer = client.request("and you?", LONG).await;
+        let answer = answer.map_err(|error| RemoteError::new(400, error.to_string()))?;
+        Ok(answer.into())
+    }
+}
+
+async fn a_server_asks_its_clients<R: Runtime>() {
+    within(async {
+        let place = place();
+        let _server = Server::<R>::start(&place.endpoint, Config::default(), Asks).unwrap();
+        let client = connect::<R>(&place).await;
+        let answer = async {
+            let request = client.recv().await.unwrap().unwrap();
+            let request = request.into_request().unwrap();
+            assert_eq!(request.payload, "and you?");
+            request.reply("fine").await.unwrap();
+        };
+        let (reply, ()) = tokio::join!(client.request("how are you?", LONG), answer);
+        assert_eq!(reply.unwrap(), "fine");
+    })
+    .await;
+}
+
+async fn what_happens_is_told<R: Runtime>() {
+    within(async {
+        let place = place();
+        let observed = Arc::new(Mutex::new(Vec::new()));
+        let options = ServerOptions::<R>::new(Config::default()).observer({
+            let observed = observed.clone();
+            move |event: &sealpipe_driver::ServerEvent| {
+                observed.lock().unwrap().push(event.what.clone());
+            }
+        });
+        let server = options.start(&place.endpoint, Panics).unwrap();
+        let mut events = server.events();
+        let client = connect::<R>(&place).await;
+        client.send(processed("fine")).await.unwrap();
+        client.send(processed("panic")).await.unwrap_err();
+        let name = loop {
+            let event = events.next().await.unwrap();
+            assert_eq!(event.missed, 0);
+            match event.what {
+                Happening::Connected { client, peer } => {
+                    assert!(peer.is_some());
+                    assert_eq!(client.to_string(), "1");
+                }
+                Happening::Message { kind, size, .. } => {
+                    assert_eq!(kind, Kind::Message);
+                    assert!(size >= 4);
+                }
+                Happening::Failed { error, .. } => assert!(error.contains("panicked")),
+                Happening::Disconnected { client, reason } => {
+                    assert!(
+                        matches!(reason, ConnectionError::ClosedLocally(_)),
+                        "{reason}"
+                    );
+                    break client;
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(server.client(name).is_none());
+        server.stop(LONG).await;
+        let last = events.next().await.unwrap();
+        assert!(matches!(last.what, Happening::Stopped(report) if report.panicked == 1));
+        assert!(events.next().await.is_none());
+        let observed = observed.lock().unwrap();
+        assert!(matches!(observed.first(), Some(Happening::Started { .. })));
+        assert!(matches!(observed.last(), Some(Happening::Stopped(_))));
+        assert_eq!(observed.len(), 7, "{observed:?}");
+    })
+    .await;
+}
