@@ -39,7 +39,10 @@ pub mod vocabulary {
     pub use sealpipe_core::{
         AckLevel, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key, KeyError,
         KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role,
-        Sealed, SendErrorReason, Stats, Timeout, Violation, service::RemoteError, wire::Status,
+        Sealed, SendErrorReason, Stats, Timeout, Violation,
+        service::{Overflow, Pattern, PatternError, RemoteError},
+        session::Backlog,
+        wire::Status,
     };
     pub use sealpipe_endpoint::{
         Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
