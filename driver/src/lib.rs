@@ -13,6 +13,8 @@ mod runtime;
 mod sending;
 mod shared;
 mod timeout;
+#[cfg(feature = "serde")]
+mod typed;
 
 pub use connect::ConnectOptions;
 pub use connection::Connection;
@@ -22,9 +24,13 @@ pub use incoming::{Incoming, Verdict};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
 pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
 pub use sending::{Delivery, Permit};
+#[cfg(feature = "serde")]
+pub use typed::{Content, Format, FormatError, Json};
 
 /// The words of the core and of endpoints that every adapter's users need.
 pub mod vocabulary {
+    #[cfg(feature = "serde")]
+    pub use crate::typed::{Content, Format, FormatError, Json};
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
