@@ -184,7 +184,7 @@ fn a_listener_gives_one_client_after_another() {
     for number in 0..30 {
         place.connect().write_all(&[number]).unwrap();
     }
-    assert_eq!(server.join().unwrap(), (0..30).sum());
+    assert_eq!(server.join().unwrap(), (0..30).sum::<u32>());
 }
 
 #[test]

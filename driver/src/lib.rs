@@ -16,6 +16,8 @@ mod server;
 mod shared;
 mod subscription;
 mod timeout;
+#[cfg(feature = "serde")]
+mod typed;
 
 pub use connect::ConnectOptions;
 pub use connection::Connection;
@@ -31,9 +33,13 @@ pub use server::{
     ServerEvents, ServerOptions,
 };
 pub use subscription::{Event, SubscribeError, Subscription};
+#[cfg(feature = "serde")]
+pub use typed::{Content, Format, FormatError, Json};
 
 /// The words of the core and of endpoints that every adapter's users need.
 pub mod vocabulary {
+    #[cfg(feature = "serde")]
+    pub use crate::typed::{Content, Format, FormatError, Json};
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
