@@ -20,6 +20,7 @@ pub use error::{Error, SendError};
 pub use halves::{Receiver, Sender};
 pub use incoming::{Incoming, Verdict};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use memory::ByteQueue;
 pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
 pub use sending::{Delivery, Permit};
 
