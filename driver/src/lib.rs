@@ -33,6 +33,8 @@ pub mod vocabulary {
         KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role,
         Sealed, SendErrorReason, Stats, Timeout, Violation, wire::Status,
     };
+    #[cfg(unix)]
+    pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
         Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
     };

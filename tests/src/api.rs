@@ -28,6 +28,15 @@ pub trait Adapter: Copy + Debug + Send + Sync + 'static {
     /// As `Listener::bind`.
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error>;
 
+    /// Accepts on what listens already.
+    ///
+    /// # Errors
+    /// As `ListenOptions::listen`.
+    fn listen(
+        listener: sealpipe_endpoint::Listener,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error>;
+
     /// Connects.
     ///
     /// # Errors

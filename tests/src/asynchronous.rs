@@ -5,7 +5,7 @@ use crate::{
     api::{Adapter, Connection, Listener, Permit},
 };
 use sealpipe_driver::{
-    ConnectOptions, Delivery, Error, FromIo, Incoming, Runtime, SendError,
+    ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
     vocabulary::{
         Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
     },
@@ -52,6 +52,13 @@ impl<R: Asynchronous> Adapter for R {
 
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error> {
         sealpipe_driver::Listener::bind(endpoint, config)
+    }
+
+    fn listen(
+        listener: sealpipe_endpoint::Listener,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error> {
+        ListenOptions::new(config).listen(listener)
     }
 
     async fn connect_within(

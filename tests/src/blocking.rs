@@ -4,7 +4,7 @@ use crate::{
     Raw,
     api::{self, Adapter},
 };
-use sealpipe_blocking::{ConnectOptions, Incoming, Interrupter};
+use sealpipe_blocking::{ConnectOptions, Incoming, Interrupter, ListenOptions};
 use sealpipe_driver::{
     Error, SendError,
     vocabulary::{
@@ -87,11 +87,16 @@ impl Adapter for Blocking {
     type Listener = Listener;
 
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Listener, Error> {
-        let listener = sealpipe_blocking::Listener::bind(endpoint, config)?;
-        Ok(Listener {
-            interrupter: listener.interrupter(),
-            listener: Arc::new(Mutex::new(listener)),
-        })
+        sealpipe_blocking::Listener::bind(endpoint, config).map(Listener::new)
+    }
+
+    fn listen(
+        listener: sealpipe_endpoint::Listener,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Listener, Error> {
+        ListenOptions::new(config)
+            .listen(listener)
+            .map(Listener::new)
     }
 
     async fn connect_within(
@@ -143,6 +148,15 @@ impl Adapter for Blocking {
 pub struct Listener {
     listener: Arc<Mutex<sealpipe_blocking::Listener>>,
     interrupter: Interrupter,
+}
+
+impl Listener {
+    fn new(listener: sealpipe_blocking::Listener) -> Listener {
+        Listener {
+            interrupter: listener.interrupter(),
+            listener: Arc::new(Mutex::new(listener)),
+        }
+    }
 }
 
 impl api::Listener for Listener {
