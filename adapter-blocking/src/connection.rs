@@ -3,15 +3,18 @@
 use crate::{
     Delivery, Error, Incoming, Interrupter, Permit, Receiver, SendError, Sender,
     calls::{Calls, Limit},
+    io::Threads,
 };
-#[cfg(unix)]
-use sealpipe_core::Role;
-use sealpipe_core::{Close, Config, ConnectionError, Message, Outcome, Stats};
+use sealpipe_core::{Close, Config, ConnectionError, Message, Outcome, Role, Stats};
 #[cfg(unix)]
 use sealpipe_endpoint::Access;
 use sealpipe_endpoint::{Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How to connect; as [`sealpipe_driver::ConnectOptions`].
 #[derive(Debug, Clone)]
@@ -91,6 +94,36 @@ impl Connection {
         config: impl Into<Arc<Config>>,
     ) -> Result<Connection, Error> {
         ConnectOptions::new(config).connect(endpoint)
+    }
+
+    /// A connection over any stream of bytes that blocks: a child's standard streams,
+    /// TLS, a serial line. Who is at the other end is up to the caller;
+    /// [`peer`](Self::peer) does not know.
+    ///
+    /// It takes two threads, one that reads and one that writes: nothing else could
+    /// answer the peer, or keep time limits, while the stream blocks. Sockets and pipes
+    /// of the system's need none: see `from_std`.
+    ///
+    /// Once the connection has ended and what it had to say is written, `writer` is
+    /// dropped; `reader` only when it returns, for nothing can end its call. A child
+    /// that ends with its input closes its output; over a socket, have the drop of
+    /// `writer` shut both directions down.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the handshake fails; [`Error::Io`] if the threads cannot
+    /// be started.
+    pub fn from_io(
+        reader: impl Read + Send + 'static,
+        writer: impl Write + Send + 'static,
+        role: Role,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        let threads = Threads::start(reader, writer).map_err(|source| Error::Io {
+            doing: "starting the threads of a stream",
+            source,
+        })?;
+        let connection = sealpipe_driver::Connection::from_io(threads, role, config);
+        block_on(connection).map(Connection::new)
     }
 
     /// A connection over a Unix socket that was opened elsewhere, whose other end

@@ -4,6 +4,7 @@
 mod calls;
 mod connection;
 mod halves;
+mod io;
 mod listener;
 mod sending;
 pub mod stream;

@@ -39,7 +39,7 @@ impl ListenOptions {
 
     /// Accepts on what listens already: a claim made with
     /// [`sealpipe_endpoint::ListenOptions`], or on Unix a socket that a service
-    /// manager passed.
+    /// manager passed: `sealpipe_endpoint::activated`, or `Listener::adopt` there.
     ///
     /// # Errors
     /// [`Error::Io`] if the system does not take the socket or pipe.

@@ -25,6 +25,7 @@ pub use error::{Error, SendError};
 pub use halves::{Receiver, Sender};
 pub use incoming::{Incoming, Verdict};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use memory::ByteQueue;
 pub use request::{Request, RequestError};
 pub use runtime::{FromIo, ReadHalf, Runtime, Spare, Timer, WriteHalf, clock};
 pub use sending::{Delivery, Permit};
@@ -50,6 +51,8 @@ pub mod vocabulary {
         session::Backlog,
         wire::Status,
     };
+    #[cfg(unix)]
+    pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
         Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
     };

@@ -13,9 +13,59 @@ use std::{
 /// How many bytes may be on their way.
 const CAPACITY: usize = 64 << 10;
 
+/// Bytes on their way from one thread or task to another, up to 64 KiB, for streams
+/// that are not the system's.
+#[derive(Debug, Default)]
+pub struct ByteQueue(VecDeque<u8>);
+
+impl ByteQueue {
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= CAPACITY
+    }
+
+    /// Appends all of `bytes`, whether or not there is room.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+
+    /// Moves what there is room for from `output`; says how many bytes.
+    pub fn write(&mut self, output: &mut SendBuf) -> usize {
+        let before = self.0.len();
+        while !self.is_full() && output.has_remaining() {
+            let chunk = output.chunk();
+            let n = chunk.len().min(CAPACITY.saturating_sub(self.0.len()));
+            self.0.extend(chunk.get(..n).unwrap_or_default());
+            output.advance(n);
+        }
+        self.0.len().saturating_sub(before)
+    }
+
+    /// Moves what there is to `spare`, as far as that has room; says how many bytes.
+    pub fn read(&mut self, spare: &mut Spare<'_>) -> usize {
+        let n = self.0.len().min(spare.remaining_mut());
+        let (front, back) = self.0.as_slices();
+        let from_front = n.min(front.len());
+        spare.put_slice(front.get(..from_front).unwrap_or_default());
+        spare.put_slice(back.get(..n - from_front).unwrap_or_default());
+        self.0.drain(..n);
+        n
+    }
+
+    /// All that there is, in two pieces.
+    pub fn as_slices(&self) -> (&[u8], &[u8]) {
+        self.0.as_slices()
+    }
+}
+
 #[derive(Default)]
 struct Direction {
-    bytes: VecDeque<u8>,
+    bytes: ByteQueue,
     closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -65,12 +115,7 @@ impl ReadHalf for Read {
             direction.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        let n = direction.bytes.len().min(spare.remaining_mut());
-        let (front, back) = direction.bytes.as_slices();
-        let from_front = n.min(front.len());
-        spare.put_slice(front.get(..from_front).unwrap_or_default());
-        spare.put_slice(back.get(..n - from_front).unwrap_or_default());
-        direction.bytes.drain(..n);
+        let n = direction.bytes.read(spare);
         let woken = wakers(&mut direction);
         drop(direction);
         woken.for_each(Waker::wake);
@@ -88,19 +133,11 @@ impl WriteHalf for Write {
         if direction.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = CAPACITY.saturating_sub(direction.bytes.len());
-        if room == 0 {
+        if direction.bytes.is_full() {
             direction.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        let mut written = 0;
-        while written < room && output.has_remaining() {
-            let chunk = output.chunk();
-            let n = chunk.len().min(room - written);
-            direction.bytes.extend(chunk.get(..n).unwrap_or_default());
-            output.advance(n);
-            written += n;
-        }
+        let written = direction.bytes.write(output);
         let woken = wakers(&mut direction);
         drop(direction);
         woken.for_each(Waker::wake);

@@ -53,6 +53,18 @@ pub enum Error {
         hint: &'static str,
     },
 
+    /// A service manager passed something else than sockets to listen on.
+    #[error(
+        "a service manager passed {what}: {found}; have it pass Unix stream sockets that \
+         listen (of systemd, a path for ListenStream=), and take them once"
+    )]
+    Activation {
+        /// What was passed.
+        what: String,
+        /// What it turned out to be.
+        found: &'static str,
+    },
+
     /// Neither the path nor its short form fits into a socket address.
     #[error(
         "the path {} is too long for a socket: {} bytes, and {limit} fit; use a shorter one",
@@ -215,6 +227,7 @@ impl Error {
             | Error::InvalidAddress { .. }
             | Error::InvalidUser { .. }
             | Error::Unsupported { .. }
+            | Error::Activation { .. }
             | Error::PathTooLong { .. }
             | Error::AccessTooWide { .. } => ErrorKind::Invalid,
             Error::NotFound { .. } => ErrorKind::NotFound,

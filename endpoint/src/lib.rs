@@ -100,7 +100,9 @@ pub use io_errors::{AcceptErrorKind, accept_error_kind, is_end_of_stream};
 pub use options::{Connected, ListenOptions};
 
 #[cfg(unix)]
-pub use unix::{Claim, Environment, Listener, Stream, peer_of, prepare, receive, transmit};
+pub use unix::{
+    Claim, Environment, Listener, Stream, activated, peer_of, prepare, receive, transmit,
+};
 #[cfg(windows)]
 pub use windows::{
     Claim, Event, Listener, PipeInstance, PipeReader, PipeWriter, Stream, WAIT_MOST, client_of,

@@ -1,14 +1,5 @@
 //! Every adapter that there is, and what runs a test on each.
 
-use crate::Raw;
-use sealpipe_driver::{
-    Connection, Error, Runtime,
-    vocabulary::{Config, Role},
-};
-use sealpipe_smol::Smol;
-use sealpipe_tokio::Tokio;
-use tokio_util::compat::TokioAsyncReadCompatExt;
-
 /// The adapters, one a line: hands them, and what else it was given, to a macro.
 #[macro_export]
 macro_rules! adapters {
@@ -17,6 +8,7 @@ macro_rules! adapters {
             [
                 tokio sealpipe_tokio::Tokio,
                 smol sealpipe_smol::Smol,
+                blocking $crate::Blocking,
             ]
             $($given)*
         }
@@ -24,28 +16,48 @@ macro_rules! adapters {
 }
 
 /// Makes a test of each function for each adapter: `on::smol::…` of the function
-/// that is generic over the runtime. What stands after `on two threads:` gets a
-/// runtime with two workers.
+/// that is generic over the adapter. What stands after `on two threads:` gets a
+/// runtime with two workers. What stands after `of futures:` is about the futures of
+/// the API, which the blocking adapter has not.
 #[macro_export]
 macro_rules! on_every_adapter {
-    ($($test:ident),+ $(,)? $(; on two threads: $($threaded:ident),+ $(,)?)?) => {
-        $crate::adapters!(tests_on, ($($test)+) ($($($threaded)+)?));
+    (
+        $($test:ident),* $(,)?
+        $(; on two threads: $($threaded:ident),+ $(,)?)?
+        $(; of futures: $($future:ident),+ $(,)?)?
+        $(; of futures, on two threads: $($both:ident),+ $(,)?)?
+    ) => {
+        $crate::adapters!(
+            tests_on,
+            ($($test)*) ($($($threaded)+)?) ($($($future)+)?) ($($($both)+)?)
+        );
     };
 }
 
 /// The other half of [`on_every_adapter`].
 #[macro_export]
 macro_rules! tests_on {
-    ([$($adapter:ident $runtime:path),+ $(,)?] $tests:tt $threaded:tt) => {
+    (
+        [$($adapter:ident $type:path),+ $(,)?]
+        $tests:tt $threaded:tt $futures:tt $both:tt
+    ) => {
         mod on {
             $(mod $adapter {
-                use $runtime as Adapter;
+                use $type as Adapter;
                 $crate::tests_on!(#[::tokio::test] $tests);
                 $crate::tests_on!(
                     #[::tokio::test(flavor = "multi_thread", worker_threads = 2)] $threaded
                 );
+                $crate::tests_on!($adapter $futures $both);
             })+
         }
+    };
+    (blocking $futures:tt $both:tt) => {};
+    ($adapter:ident $futures:tt $both:tt) => {
+        $crate::tests_on!(#[::tokio::test] $futures);
+        $crate::tests_on!(
+            #[::tokio::test(flavor = "multi_thread", worker_threads = 2)] $both
+        );
     };
     (#[$attribute:meta] ()) => {};
     (#[$attribute:meta] ($test:ident $($rest:ident)*)) => {
@@ -57,7 +69,7 @@ macro_rules! tests_on {
     };
 }
 
-/// Awaits a function that is generic over the runtime for the adapter of that name,
+/// Awaits a function that is generic over the adapter for the one of that name,
 /// for a process that was told the name.
 ///
 /// # Panics
@@ -72,9 +84,9 @@ macro_rules! on_adapter {
 /// The other half of [`on_adapter`].
 #[macro_export]
 macro_rules! adapter_named {
-    ([$($adapter:ident $runtime:path),+ $(,)?] ($name:expr) $function:ident $arguments:tt) => {
+    ([$($adapter:ident $type:path),+ $(,)?] ($name:expr) $function:ident $arguments:tt) => {
         match $name {
-            $(stringify!($adapter) => $function::<$runtime> $arguments.await,)+
+            $(<$type as $crate::Adapter>::NAME => $function::<$type> $arguments.await,)+
             other => panic!("no adapter: {other}"),
         }
     };
@@ -86,40 +98,7 @@ pub const ADAPTERS: &[&str] = adapters!(adapter_names,);
 #[doc(hidden)]
 #[macro_export]
 macro_rules! adapter_names {
-    ([$($adapter:ident $runtime:path),+ $(,)?]) => {
-        &[$(stringify!($adapter)),+]
+    ([$($adapter:ident $type:path),+ $(,)?]) => {
+        &[$(<$type as $crate::Adapter>::NAME),+]
     };
-}
-
-/// An adapter that takes the raw streams of the tests for its own.
-pub trait Adapter: Runtime {
-    /// A connection over a raw stream.
-    ///
-    /// # Errors
-    /// As `Connection::from_io`.
-    fn connection(
-        stream: Raw,
-        role: Role,
-        config: Config,
-    ) -> impl Future<Output = Result<Connection<Self>, Error>> + Send;
-}
-
-impl Adapter for Tokio {
-    async fn connection(
-        stream: Raw,
-        role: Role,
-        config: Config,
-    ) -> Result<Connection<Self>, Error> {
-        Connection::from_io(stream, role, config).await
-    }
-}
-
-impl Adapter for Smol {
-    async fn connection(
-        stream: Raw,
-        role: Role,
-        config: Config,
-    ) -> Result<Connection<Self>, Error> {
-        Connection::from_io(stream.compat(), role, config).await
-    }
 }

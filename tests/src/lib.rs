@@ -2,6 +2,9 @@
 //! under the test's hand, other processes, random numbers from a seed.
 
 mod adapters;
+pub mod api;
+mod asynchronous;
+mod blocking;
 mod hand;
 mod process;
 #[cfg(unix)]
@@ -9,15 +12,18 @@ pub mod python;
 pub mod raw;
 mod seeded;
 
-pub use adapters::{ADAPTERS, Adapter};
+pub use adapters::ADAPTERS;
+pub use api::Adapter;
+pub use asynchronous::Asynchronous;
+pub use blocking::Blocking;
 pub use hand::{Hand, data, records};
 pub use process::{Helper, role, say};
 pub use raw::Raw;
 pub use seeded::Random;
 
-use sealpipe_driver::{
-    Connection, Listener, Runtime,
-    vocabulary::{Config, ConfigBuilder, Endpoint, Key},
+use api::{Connection, Listener as _};
+use sealpipe_driver::vocabulary::{
+    AckLevel, Config, ConfigBuilder, Endpoint, Key, Message, Outcome,
 };
 use std::{
     future::Future,
@@ -107,21 +113,43 @@ pub fn mode(name: &str) -> ConfigBuilder {
 ///
 /// # Panics
 /// If they do not come together.
-pub async fn connected<R: Runtime>(
-    client: impl Into<Arc<Config>>,
+pub async fn connected<A: Adapter>(
+    client: impl Into<Arc<Config>> + Send,
     server: impl Into<Arc<Config>>,
-) -> (Connection<R>, Connection<R>, Place) {
+) -> (A::Connection, A::Connection, Place) {
     let place = place();
-    let mut listener = Listener::bind(&place.endpoint, server).expect("a listener");
-    let (client, server) = tokio::join!(
-        Connection::connect(&place.endpoint, client),
-        listener.accept()
-    );
+    let mut listener = A::bind(&place.endpoint, server).expect("a listener");
+    let (client, server) = tokio::join!(A::connect(&place.endpoint, client), listener.accept());
     (
         client.expect("a connection"),
         server.expect("a client"),
         place,
     )
+}
+
+/// Both directions, all levels, an orderly end.
+///
+/// # Panics
+/// If anything of it fails.
+pub async fn talk<C: Connection>(a: &C, b: &C) {
+    for (from, to) in [(a, b), (b, a)] {
+        for (level, wanted) in [
+            (AckLevel::None, Outcome::Sent),
+            (AckLevel::Received, Outcome::Received),
+            (AckLevel::Processed, Outcome::Processed),
+        ] {
+            let message = Message::new(vec![5; 70_000]).with_ack(level);
+            let (sent, ()) = tokio::join!(from.send(message), async {
+                let message = to.recv().await.unwrap().unwrap();
+                assert_eq!(message.payload, vec![5; 70_000]);
+                message.accept();
+            });
+            assert_eq!(sent.unwrap(), wanted);
+        }
+    }
+    let (first, second) = tokio::join!(a.finish(), b.finish());
+    first.unwrap();
+    second.unwrap();
 }
 
 /// Waits until `condition` holds; says how long that took.

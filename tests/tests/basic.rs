@@ -1,10 +1,11 @@
 //! What a user does first.
 
-use sealpipe_driver::{
-    Connection, Listener, Runtime,
-    vocabulary::{AckLevel, Config, Key, Message, Outcome, Rejection},
+use sealpipe_driver::vocabulary::{AckLevel, Config, Key, Message, Outcome, Rejection};
+use sealpipe_tests::{
+    Adapter,
+    api::{Connection, Listener},
+    place, within,
 };
-use sealpipe_tests::{place, within};
 
 sealpipe_tests::on_every_adapter! {
     messages_cross_and_get_their_outcomes,
@@ -17,15 +18,15 @@ fn configs() -> [Config; 2] {
     [Config::default(), Config::sealed(key).build().unwrap()]
 }
 
-async fn messages_cross_and_get_their_outcomes<R: Runtime>() {
+async fn messages_cross_and_get_their_outcomes<R: Adapter>() {
     for config in configs() {
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let client = tokio::spawn({
                 let endpoint = place.endpoint.clone();
                 async move {
-                    let client = Connection::<R>::connect(&endpoint, config).await.unwrap();
+                    let client = R::connect(&endpoint, config).await.unwrap();
                     let sent = client.send("none").await.unwrap();
                     let received = client
                         .send(Message::new("received").with_ack(AckLevel::Received))
@@ -69,10 +70,10 @@ async fn messages_cross_and_get_their_outcomes<R: Runtime>() {
     }
 }
 
-async fn large_messages_cross_whole<R: Runtime>() {
+async fn large_messages_cross_whole<R: Adapter>() {
     for config in configs() {
         within(async {
-            let (a, b) = Connection::<R>::pair(config).await.unwrap();
+            let (a, b) = R::pair(config).await.unwrap();
             for size in [
                 0,
                 1,
@@ -95,15 +96,13 @@ async fn large_messages_cross_whole<R: Runtime>() {
     }
 }
 
-async fn a_server_may_greet_first<R: Runtime>() {
+async fn a_server_may_greet_first<R: Adapter>() {
     for config in configs() {
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
-            let (client, server) = tokio::join!(
-                Connection::<R>::connect(&place.endpoint, config),
-                listener.accept()
-            );
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
+            let (client, server) =
+                tokio::join!(R::connect(&place.endpoint, config), listener.accept());
             let (client, server) = (client.unwrap(), server.unwrap());
             let (received, sent) = tokio::join!(client.recv(), server.send("welcome"));
             assert_eq!(received.unwrap().unwrap().payload, "welcome");

@@ -2,10 +2,10 @@
 //! doubled, and nobody is stranded. `SEALPIPE_SEED` replays a run.
 
 use sealpipe_driver::{
-    ConnectOptions, Connection, Error, Listener, Runtime, SendError,
+    ConnectOptions, Connection, Error, Listener, SendError,
     vocabulary::{AckLevel, Config, ConfigBuilder, Message, Outcome},
 };
-use sealpipe_tests::{Random, connected, modes, place, within};
+use sealpipe_tests::{Asynchronous, Random, connected, modes, place, within};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -16,10 +16,11 @@ use std::{
 };
 
 sealpipe_tests::on_every_adapter! {
-    at_random_points_on_one_thread,
-    a_dropped_accept_loses_no_connection,
-    a_dropped_connect_leaves_the_listener_well;
-    on two threads: at_random_points_on_several_threads
+    ; of futures:
+        at_random_points_on_one_thread,
+        a_dropped_accept_loses_no_connection,
+        a_dropped_connect_leaves_the_listener_well
+    ; of futures, on two threads: at_random_points_on_several_threads
 }
 
 /// Polls a future so many times, then gives it up.
@@ -92,7 +93,13 @@ enum Fate {
 
 type Fates = Arc<Mutex<BTreeMap<u32, Fate>>>;
 
-async fn sends<R: Runtime>(side: &Connection<R>, from: u32, count: u32, seed: u64, fates: &Fates) {
+async fn sends<R: Asynchronous>(
+    side: &Connection<R>,
+    from: u32,
+    count: u32,
+    seed: u64,
+    fates: &Fates,
+) {
     let mut random = Random::new(seed);
     for n in from..from + count {
         let message = message(n, &mut random);
@@ -150,7 +157,7 @@ fn fate(sent: Result<Outcome, SendError>) -> Fate {
 }
 
 /// Takes messages, by futures of which many are dropped, until `end`.
-async fn receives<R: Runtime>(side: &Connection<R>, seed: u64, got: &Mutex<Vec<u32>>) {
+async fn receives<R: Asynchronous>(side: &Connection<R>, seed: u64, got: &Mutex<Vec<u32>>) {
     let mut random = Random::new(seed);
     loop {
         let left = 1 + random.below(4);
@@ -174,7 +181,7 @@ async fn receives<R: Runtime>(side: &Connection<R>, seed: u64, got: &Mutex<Vec<u
 }
 
 /// Finishes, by futures of which some are dropped.
-async fn finishes<R: Runtime>(side: &Connection<R>, seed: u64) {
+async fn finishes<R: Asynchronous>(side: &Connection<R>, seed: u64) {
     let mut random = Random::new(seed);
     for _ in 0..random.below(3) {
         if let Some(finished) = polls(1 + random.below(4), side.finish()).await {
@@ -184,7 +191,7 @@ async fn finishes<R: Runtime>(side: &Connection<R>, seed: u64) {
     side.finish().await.unwrap();
 }
 
-async fn round<R: Runtime>(config: Config, seed: u64) {
+async fn round<R: Asynchronous>(config: Config, seed: u64) {
     const EACH: u32 = 30;
     let (a, b, _place) = connected::<R>(config.clone(), config).await;
     let (a, b) = (Arc::new(a), Arc::new(b));
@@ -247,7 +254,7 @@ async fn round<R: Runtime>(config: Config, seed: u64) {
     }
 }
 
-async fn rounds<R: Runtime>() {
+async fn rounds<R: Asynchronous>() {
     for seed in Random::seeds(25) {
         for (_, builder) in modes() {
             let _seed = Seed(seed);
@@ -256,15 +263,15 @@ async fn rounds<R: Runtime>() {
     }
 }
 
-async fn at_random_points_on_one_thread<R: Runtime>() {
+async fn at_random_points_on_one_thread<R: Asynchronous>() {
     rounds::<R>().await;
 }
 
-async fn at_random_points_on_several_threads<R: Runtime>() {
+async fn at_random_points_on_several_threads<R: Asynchronous>() {
     rounds::<R>().await;
 }
 
-async fn a_dropped_accept_loses_no_connection<R: Runtime>() {
+async fn a_dropped_accept_loses_no_connection<R: Asynchronous>() {
     let config = Config::default();
     for seed in Random::seeds(5) {
         let _seed = Seed(seed);
@@ -301,7 +308,7 @@ async fn a_dropped_accept_loses_no_connection<R: Runtime>() {
     }
 }
 
-async fn a_dropped_connect_leaves_the_listener_well<R: Runtime>() {
+async fn a_dropped_connect_leaves_the_listener_well<R: Asynchronous>() {
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         for seed in Random::seeds(5) {

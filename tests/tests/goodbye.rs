@@ -7,11 +7,12 @@
 #![cfg(unix)]
 
 use sealpipe_core::wire::Frame;
-use sealpipe_driver::{
-    Connection, Listener, Runtime,
-    vocabulary::{Close, Config, Message, Role},
+use sealpipe_driver::vocabulary::{Close, Config, Message, Role};
+use sealpipe_tests::{
+    Adapter, Hand, Place,
+    api::{Connection, Listener},
+    place, raw, within,
 };
-use sealpipe_tests::{Hand, Place, place, raw, within};
 use std::time::{Duration, Instant};
 
 sealpipe_tests::on_every_adapter! {
@@ -32,9 +33,9 @@ fn config() -> Config {
 }
 
 /// A client under the test's hand that gives much credit, and the server's end.
-async fn generous<R: Runtime>() -> (Place, Hand, Connection<R>) {
+async fn generous<R: Adapter>() -> (Place, Hand, R::Connection) {
     let place = place();
-    let mut listener = Listener::<R>::bind(&place.endpoint, config()).unwrap();
+    let mut listener = R::bind(&place.endpoint, config()).unwrap();
     let (mut hand, server) = tokio::join!(
         async {
             let stream = raw::connect_patiently(&place.endpoint).await;
@@ -69,7 +70,7 @@ async fn is_let_go_of(hand: &mut Hand) {
     }
 }
 
-async fn after_it_has_broken_the_protocol<R: Runtime>() {
+async fn after_it_has_broken_the_protocol<R: Adapter>() {
     within(async {
         let (_place, mut hand, server) = generous::<R>().await;
         // More than the stream takes: the server's goodbye cannot go out.
@@ -87,7 +88,7 @@ async fn after_it_has_broken_the_protocol<R: Runtime>() {
     .await;
 }
 
-async fn after_it_was_closed<R: Runtime>() {
+async fn after_it_was_closed<R: Adapter>() {
     within(async {
         let (_place, mut hand, server) = generous::<R>().await;
         let flood = async { while server.send(vec![7; MAX]).await.is_ok() {} };
@@ -112,7 +113,7 @@ async fn after_it_was_closed<R: Runtime>() {
     .await;
 }
 
-async fn after_it_was_dropped<R: Runtime>() {
+async fn after_it_was_dropped<R: Adapter>() {
     within(async {
         let (_place, mut hand, server) = generous::<R>().await;
         for _ in 0..32 {

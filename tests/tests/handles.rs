@@ -1,17 +1,125 @@
 //! Streams that were opened elsewhere, and what a connection tells of itself.
 
 use sealpipe_driver::{
-    Connection, Error, Runtime,
+    Connection, Error,
     vocabulary::{AckLevel, Config, ConnectionError, Message, Mismatch, Outcome, Role, User},
 };
-use sealpipe_tests::{Adapter, Helper, connected, mode, modes, role, within};
+use sealpipe_smol::Smol;
+use sealpipe_tests::{
+    Adapter, Blocking, Helper, api::Connection as _, connected, mode, modes, on_adapter, role,
+    talk, within,
+};
 use sealpipe_tokio::Tokio;
-use std::io::{BufRead, Write};
+use smol::{
+    Unblock,
+    io::{AsyncRead, AsyncWrite},
+};
+use std::{
+    io::{self, BufRead, Write},
+    pin::Pin,
+    process::{ChildStdin, ChildStdout},
+    task::{Context, Poll},
+};
 
 sealpipe_tests::on_every_adapter! {
+    a_childs_standard_streams,
     a_pair_in_memory,
     any_stream_and_its_mismatches,
     what_a_connection_tells_of_itself,
+}
+
+/// How an adapter takes standard streams.
+trait Standard: Adapter {
+    /// A parent's ends of them.
+    async fn of_a_child(
+        output: ChildStdout,
+        input: ChildStdin,
+        config: Config,
+    ) -> Result<Self::Connection, Error>;
+
+    /// Those of this process.
+    async fn own(config: Config) -> Result<Self::Connection, Error>;
+}
+
+impl Standard for Tokio {
+    async fn of_a_child(
+        output: ChildStdout,
+        input: ChildStdin,
+        config: Config,
+    ) -> Result<Self::Connection, Error> {
+        let output = tokio::process::ChildStdout::from_std(output).unwrap();
+        let input = tokio::process::ChildStdin::from_std(input).unwrap();
+        Connection::from_io(tokio::io::join(output, input), Role::Initiator, config).await
+    }
+
+    async fn own(config: Config) -> Result<Self::Connection, Error> {
+        let io = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+        Connection::from_io(io, Role::Responder, config).await
+    }
+}
+
+impl Standard for Smol {
+    async fn of_a_child(
+        output: ChildStdout,
+        input: ChildStdin,
+        config: Config,
+    ) -> Result<Self::Connection, Error> {
+        let io = Both(Unblock::new(output), Unblock::new(input));
+        Connection::from_io(io, Role::Initiator, config).await
+    }
+
+    async fn own(config: Config) -> Result<Self::Connection, Error> {
+        let io = Both(
+            Unblock::new(std::io::stdin()),
+            Unblock::new(std::io::stdout()),
+        );
+        Connection::from_io(io, Role::Responder, config).await
+    }
+}
+
+impl Standard for Blocking {
+    async fn of_a_child(
+        output: ChildStdout,
+        input: ChildStdin,
+        config: Config,
+    ) -> Result<Self::Connection, Error> {
+        Blocking::from_io(output, input, Role::Initiator, config).await
+    }
+
+    async fn own(config: Config) -> Result<Self::Connection, Error> {
+        Blocking::from_io(std::io::stdin(), std::io::stdout(), Role::Responder, config).await
+    }
+}
+
+/// A reader and a writer, as one stream.
+struct Both<R, W>(R, W);
+
+impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for Both<R, W> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(context, room)
+    }
+}
+
+impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Both<R, W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.1).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.1).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.1).poll_close(context)
+    }
 }
 
 #[test]
@@ -25,51 +133,29 @@ fn helper() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // From here on the standard streams are the connection's.
-        println!("@@ready");
-        let io = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
         let config = mode(&arguments[0]).build().unwrap();
-        let connection = Connection::<Tokio>::from_io(io, Role::Responder, config)
-            .await
-            .unwrap();
-        while let Some(message) = connection.recv().await.unwrap() {
-            connection.send(message.payload.clone()).await.unwrap();
-            message.accept();
-        }
-        connection.finish().await.unwrap();
+        on_adapter!(&*arguments[1], echo(config));
     });
     // Before the test harness says how the test went.
     std::process::exit(0);
 }
 
-/// Both directions, all levels, an orderly end.
-async fn talk<R: Runtime>(a: &Connection<R>, b: &Connection<R>) {
-    for (from, to) in [(a, b), (b, a)] {
-        for (level, wanted) in [
-            (AckLevel::None, Outcome::Sent),
-            (AckLevel::Received, Outcome::Received),
-            (AckLevel::Processed, Outcome::Processed),
-        ] {
-            let message = Message::new(vec![5; 70_000]).with_ack(level);
-            let (sent, ()) = tokio::join!(from.send(message), async {
-                let message = to.recv().await.unwrap().unwrap();
-                assert_eq!(message.payload, vec![5; 70_000]);
-                message.accept();
-            });
-            assert_eq!(sent.unwrap(), wanted);
-        }
+async fn echo<R: Standard>(config: Config) {
+    // From here on the standard streams are the connection's.
+    println!("@@ready");
+    let connection = R::own(config).await.unwrap();
+    while let Some(message) = connection.recv().await.unwrap() {
+        connection.send(message.payload.clone()).await.unwrap();
+        message.accept();
     }
-    let (first, second) = tokio::join!(a.finish(), b.finish());
-    first.unwrap();
-    second.unwrap();
+    connection.finish().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_childs_standard_streams() {
+async fn a_childs_standard_streams<R: Standard>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let mut child = Helper::start("echo", &[name]);
+            let mut child = Helper::start("echo", &[name, R::NAME]);
             // What the test harness says first is not ours.
             let mut output = child.output.take().unwrap();
             let mut line = String::new();
@@ -81,13 +167,8 @@ async fn a_childs_standard_streams() {
                 output.buffer().is_empty(),
                 "it speaks before it is spoken to"
             );
-            let output = tokio::process::ChildStdout::from_std(output.into_inner()).unwrap();
-            let input = child.input.take().unwrap();
-            let input = tokio::process::ChildStdin::from_std(input).unwrap();
-            let io = tokio::io::join(output, input);
-            let connection = Connection::<Tokio>::from_io(io, Role::Initiator, config)
-                .await
-                .unwrap();
+            let (output, input) = (output.into_inner(), child.input.take().unwrap());
+            let connection = R::of_a_child(output, input, config).await.unwrap();
             for size in [0, 1, 1_000, 300_000] {
                 let message = Message::new(vec![9; size]).with_ack(AckLevel::Processed);
                 let (sent, echo) = tokio::join!(connection.send(message), connection.recv());
@@ -102,11 +183,11 @@ async fn a_childs_standard_streams() {
     }
 }
 
-async fn a_pair_in_memory<R: Runtime>() {
+async fn a_pair_in_memory<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
-            let (a, b) = Connection::<R>::pair(config).await.unwrap();
+            let (a, b) = R::pair(config).await.unwrap();
             assert_eq!(a.handshake_hash(), b.handshake_hash());
             assert_eq!(a.handshake_hash().is_some(), name == "sealed");
             assert!(a.peer().is_none() && b.peer().is_none());
@@ -121,8 +202,8 @@ async fn any_stream_and_its_mismatches<R: Adapter>() {
         let (a, b) = tokio::io::duplex(64);
         let key = sealpipe_tests::key(1);
         let (a, b) = tokio::join!(
-            R::connection(Box::new(a), Role::Initiator, Config::default()),
-            R::connection(
+            R::over(Box::new(a), Role::Initiator, Config::default()),
+            R::over(
                 Box::new(b),
                 Role::Responder,
                 Config::sealed(key).build().unwrap()
@@ -140,7 +221,7 @@ async fn any_stream_and_its_mismatches<R: Adapter>() {
     .await;
 }
 
-async fn what_a_connection_tells_of_itself<R: Runtime>() {
+async fn what_a_connection_tells_of_itself<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
@@ -168,59 +249,6 @@ async fn what_a_connection_tells_of_itself<R: Runtime>() {
                 assert_eq!((stats.queued, stats.queued_bytes, stats.waiting), (0, 0, 0));
                 assert!(!side.is_connected());
             }
-        })
-        .await;
-    }
-}
-
-/// Unix only: a socket has no counterpart on Windows that a program could hold.
-#[cfg(unix)]
-mod sockets {
-    use super::*;
-    use sealpipe_driver::vocabulary::{Access, EndpointError};
-
-    #[tokio::test]
-    async fn of_std_and_of_tokio() {
-        for (name, builder) in modes() {
-            let config = builder.build().unwrap();
-            within(async {
-                // A blocking one of std's, and one of tokio's.
-                let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-                b.set_nonblocking(true).unwrap();
-                let b = tokio::net::UnixStream::from_std(b).unwrap();
-                let (a, b) = tokio::join!(
-                    Connection::<Tokio>::from_std(
-                        a,
-                        Role::Initiator,
-                        &Access::SameUser,
-                        config.clone()
-                    ),
-                    Connection::<Tokio>::from_std(
-                        b.into_std().unwrap(),
-                        Role::Responder,
-                        &Access::SameUser,
-                        config
-                    ),
-                );
-                let (a, b) = (a.unwrap(), b.unwrap());
-                assert_eq!(a.peer().unwrap().user, User::current().unwrap(), "{name}");
-                talk(&a, &b).await;
-            })
-            .await;
-        }
-    }
-
-    #[tokio::test]
-    async fn whose_other_end_is_not_allowed() {
-        within(async {
-            let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
-            let nobody = Access::Users(Vec::new());
-            let refused =
-                Connection::<Tokio>::from_std(a, Role::Initiator, &nobody, Config::default()).await;
-            assert!(matches!(
-                refused,
-                Err(Error::Endpoint(EndpointError::WrongUser { .. }))
-            ));
         })
         .await;
     }

@@ -3,10 +3,14 @@
 
 use sealpipe_core::{Lost, Sealed, Violation, wire::Frame};
 use sealpipe_driver::{
-    Connection, Error, Listener, Runtime,
+    Error,
     vocabulary::{AckLevel, Config, ConnectionError, Message, Role},
 };
-use sealpipe_tests::{Hand, Place, data, key, modes, place, raw, records, within};
+use sealpipe_tests::{
+    Adapter, Hand, Place,
+    api::{Connection, Listener},
+    data, key, modes, place, raw, records, within,
+};
 use std::time::{Duration, Instant};
 
 sealpipe_tests::on_every_adapter! {
@@ -38,9 +42,9 @@ fn config(sealed: bool) -> Config {
 }
 
 /// A listener, and a hostile client's hand with the server's end of it.
-async fn attacked<R: Runtime>(sealed: bool) -> (Place, Listener<R>, Hand, Connection<R>) {
+async fn attacked<R: Adapter>(sealed: bool) -> (Place, R::Listener, Hand, R::Connection) {
     let place = place();
-    let mut listener = Listener::<R>::bind(&place.endpoint, config(sealed)).unwrap();
+    let mut listener = R::bind(&place.endpoint, config(sealed)).unwrap();
     let (hand, server) = tokio::join!(
         async {
             let stream = raw::connect_patiently(&place.endpoint).await;
@@ -53,7 +57,7 @@ async fn attacked<R: Runtime>(sealed: bool) -> (Place, Listener<R>, Hand, Connec
 
 /// One good message, then what `attack` does: the server must deliver the good
 /// one, end with the error that is returned, and go on serving others.
-async fn attack<R: Runtime, F>(
+async fn attack<R: Adapter, F>(
     sealed: bool,
     attack: impl FnOnce(Hand) -> F,
 ) -> (ConnectionError, Hand)
@@ -75,7 +79,7 @@ where
     assert_eq!(server.end(), Some(error.clone()));
     assert_eq!(server.stats().messages_received, 1);
     let (client, other) = tokio::join!(
-        Connection::<R>::connect(&place.endpoint, config(sealed)),
+        R::connect(&place.endpoint, config(sealed)),
         listener.accept()
     );
     let (client, other) = (client.unwrap(), other.unwrap());
@@ -89,7 +93,7 @@ where
 }
 
 /// Plain bytes of the attacker's own; what the attacker is told at last.
-async fn plain<R: Runtime>(bytes: Vec<u8>) -> (ConnectionError, ConnectionError) {
+async fn plain<R: Adapter>(bytes: Vec<u8>) -> (ConnectionError, ConnectionError) {
     let (error, mut hand) = attack::<R, _>(false, async |mut hand: Hand| {
         hand.write(&bytes).await.unwrap();
         hand
@@ -104,7 +108,7 @@ fn frame(frame: Frame<'_>) -> Vec<u8> {
     bytes
 }
 
-async fn a_declared_length_over_the_limit<R: Runtime>() {
+async fn a_declared_length_over_the_limit<R: Adapter>() {
     within(async {
         let too_large = Violation::MessageTooLarge {
             size: MAX as u64 + 1,
@@ -134,7 +138,7 @@ async fn a_declared_length_over_the_limit<R: Runtime>() {
     .await;
 }
 
-async fn what_breaks_the_protocol<R: Runtime>() {
+async fn what_breaks_the_protocol<R: Adapter>() {
     let begun = || data(1, Some(4096), &[7; 1024]);
     let twice = [begun(), data(2, None, b"inside")].concat();
     let tiny = data(1, Some(4096), &[7; 1023]);
@@ -229,7 +233,7 @@ fn two_records(hand: &mut Hand) -> Vec<Vec<u8>> {
     all
 }
 
-async fn records_that_were_tampered_with<R: Runtime>() {
+async fn records_that_were_tampered_with<R: Adapter>() {
     type Tamper = fn(&mut Hand) -> Vec<u8>;
     let tampers: [(&str, Tamper); 7] = [
         ("flipped", |hand| {
@@ -292,7 +296,7 @@ async fn records_that_were_tampered_with<R: Runtime>() {
     .await;
 }
 
-async fn records_replayed_and_reflected<R: Runtime>() {
+async fn records_replayed_and_reflected<R: Adapter>() {
     within(async {
         // Replayed: the message is delivered once.
         let (_place, _listener, mut hand, server) = attacked::<R>(true).await;
@@ -326,7 +330,7 @@ async fn records_replayed_and_reflected<R: Runtime>() {
     .await;
 }
 
-async fn truncated_records_and_messages<R: Runtime>() {
+async fn truncated_records_and_messages<R: Adapter>() {
     within(async {
         // The stream ends inside a record.
         let (_place, _listener, mut hand, server) = attacked::<R>(true).await;
@@ -372,10 +376,10 @@ async fn truncated_records_and_messages<R: Runtime>() {
     .await;
 }
 
-async fn a_first_message_played_again_gains_nothing<R: Runtime>() {
+async fn a_first_message_played_again_gains_nothing<R: Adapter>() {
     within(async {
         let place = place();
-        let mut listener = Listener::<R>::bind(&place.endpoint, config(true)).unwrap();
+        let mut listener = R::bind(&place.endpoint, config(true)).unwrap();
         let stream = raw::connect_patiently(&place.endpoint).await;
         let mut hand = Hand::new(stream, Role::Initiator, config(true));
         hand.core
@@ -395,10 +399,8 @@ async fn a_first_message_played_again_gains_nothing<R: Runtime>() {
             .unwrap();
         raw::read_to_end(&mut replay, Duration::from_secs(4)).await;
         // It never became a connection: the next is another client's.
-        let (client, next) = tokio::join!(
-            Connection::<R>::connect(&place.endpoint, config(true)),
-            listener.accept()
-        );
+        let (client, next) =
+            tokio::join!(R::connect(&place.endpoint, config(true)), listener.accept());
         let (client, next) = (client.unwrap(), next.unwrap());
         client.send("mine").await.unwrap();
         assert_eq!(next.recv().await.unwrap().unwrap().payload, "mine");
@@ -406,19 +408,19 @@ async fn a_first_message_played_again_gains_nothing<R: Runtime>() {
     .await;
 }
 
-async fn a_hundred_silent_peers_delay_nobody<R: Runtime>() {
+async fn a_hundred_silent_peers_delay_nobody<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let mut silent = Vec::new();
             for _ in 0..100 {
                 silent.push(raw::connect_patiently(&place.endpoint).await);
             }
             let start = Instant::now();
             let (client, server) = tokio::join!(
-                Connection::<R>::connect(&place.endpoint, config.clone()),
+                R::connect(&place.endpoint, config.clone()),
                 listener.accept()
             );
             let took = start.elapsed();

@@ -5,12 +5,26 @@
 //! account: processed ⊆ printed ⊆ processed ∪ unknown, and nothing that was not
 //! sent was printed.
 
-use sealpipe_tests::{Helper, mode, place, role, say, within};
-use sealpipe_tokio::{AckLevel, Connection, Endpoint, Error, Listener, Message, Outcome};
+use sealpipe_driver::{
+    Error,
+    vocabulary::{AckLevel, Endpoint, Message, Outcome},
+};
+use sealpipe_tests::{
+    Adapter, Helper,
+    api::{Connection, Listener, Permit},
+    mode, on_adapter, place, role, say, within,
+};
 use std::{
     collections::{BTreeSet, VecDeque},
     io::Write,
 };
+
+sealpipe_tests::on_every_adapter! {
+    the_server_in_plain_mode,
+    the_server_in_sealed_mode,
+    the_client_in_plain_mode,
+    the_client_in_sealed_mode,
+}
 
 const MESSAGES: u32 = 100_000;
 /// So many wait for their outcome at any time.
@@ -45,17 +59,18 @@ impl Account {
 }
 
 /// Sends until all is sent or the connection ends, and tells what becomes of each.
-async fn send_all(connection: &Connection, mut note: impl FnMut(u32, Outcome)) {
+async fn send_all<C: Connection>(connection: &C, mut note: impl FnMut(u32, Outcome)) {
     let mut under_way = VecDeque::new();
     for n in 0..MESSAGES {
         while under_way.len() >= UNDER_WAY {
-            let (n, delivery): (u32, sealpipe_tokio::Delivery) = under_way.pop_front().unwrap();
+            let (n, delivery): (u32, C::Delivery) = under_way.pop_front().unwrap();
             note(n, delivery.await.unwrap_or_else(|error| error.outcome()));
         }
         let message = Message::new(payload(n)).with_ack(AckLevel::Processed);
         let Ok(permit) = connection.reserve().await else {
-            note(n, Outcome::NotSent);
-            continue;
+            // It has ended, and nothing more can be sent.
+            (n..MESSAGES).for_each(|n| note(n, Outcome::NotSent));
+            break;
         };
         match permit.send(message) {
             Ok(delivery) => under_way.push_back((n, delivery)),
@@ -68,7 +83,7 @@ async fn send_all(connection: &Connection, mut note: impl FnMut(u32, Outcome)) {
 }
 
 /// Takes messages until the end, and prints each before it is accepted.
-async fn print_all(connection: &Connection, mut print: impl FnMut(u32)) -> Result<(), Error> {
+async fn print_all<C: Connection>(connection: &C, mut print: impl FnMut(u32)) -> Result<(), Error> {
     let mut expected = 0;
     while let Some(message) = connection.recv().await? {
         let n = u32::from_be_bytes(message.payload[..4].try_into().unwrap());
@@ -86,38 +101,41 @@ fn helper() {
     let Some((role, arguments)) = role() else {
         return;
     };
-    let endpoint: Endpoint = arguments[0].parse().unwrap();
-    let config = mode(&arguments[1]).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        // Each line is written at once: what is in a buffer of this process dies
-        // with it.
-        let tell = |line: String| {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(line.as_bytes()).unwrap();
-            stdout.flush().unwrap();
-        };
-        if role == "server" {
-            let mut listener = Listener::bind(&endpoint, config).unwrap();
-            say("listening");
-            let connection = listener.accept().await.unwrap();
-            let _ = print_all(&connection, |n| tell(format!("@@{n}\n"))).await;
-        } else {
-            let connection = Connection::connect(&endpoint, config).await.unwrap();
-            send_all(&connection, |n, outcome| {
-                tell(format!("@@{n} {outcome}\n"));
-            })
-            .await;
-        }
+        let server = role == "server";
+        on_adapter!(
+            &*arguments[2],
+            help(server, arguments[0].parse().unwrap(), &arguments[1])
+        );
     });
 }
 
-fn check(name: &str, account: &Account, printed: &BTreeSet<u32>) {
+async fn help<R: Adapter>(server: bool, endpoint: Endpoint, mode_name: &str) {
+    let config = mode(mode_name).build().unwrap();
+    // Each line is written at once: what is in a buffer of this process dies with it.
+    let tell = |line: String| {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(line.as_bytes()).unwrap();
+        stdout.flush().unwrap();
+    };
+    if server {
+        let mut listener = R::bind(&endpoint, config).unwrap();
+        say("listening");
+        let connection = listener.accept().await.unwrap();
+        let _ = print_all(&connection, |n| tell(format!("@@{n}\n"))).await;
+    } else {
+        let connection = R::connect(&endpoint, config).await.unwrap();
+        send_all(&connection, |n, outcome| tell(format!("@@{n} {outcome}\n"))).await;
+    }
+}
+
+fn check(adapter: &str, name: &str, account: &Account, printed: &BTreeSet<u32>) {
     println!(
-        "{name}: {} printed; {} processed, {} unknown, {} not sent",
+        "{adapter}, {name}: {} printed; {} processed, {} unknown, {} not sent",
         printed.len(),
         account.processed.len(),
         account.unknown.len(),
@@ -137,13 +155,13 @@ fn check(name: &str, account: &Account, printed: &BTreeSet<u32>) {
     );
 }
 
-async fn the_server_is_killed(name: &str, after: usize) {
+async fn the_server_is_killed<R: Adapter>(name: &str, after: usize) {
     within(async {
         let place = place();
-        let mut server = Helper::at(&place.endpoint, "server", &[name]);
+        let mut server = Helper::at(&place.endpoint, "server", &[name, R::NAME]);
         assert_eq!(server.line(), "listening");
         let config = mode(name).build().unwrap();
-        let client = Connection::connect(&place.endpoint, config).await.unwrap();
+        let client = R::connect(&place.endpoint, config).await.unwrap();
         // The printed ones are read by a thread of their own, which also kills.
         let printing = std::thread::spawn(move || {
             let mut printed = BTreeSet::new();
@@ -163,17 +181,17 @@ async fn the_server_is_killed(name: &str, after: usize) {
         assert_eq!(accounted, MESSAGES as usize, "each has one outcome");
         assert!(!account.not_sent.is_empty(), "it was killed too late");
         assert!(!account.processed.is_empty(), "it was killed too early");
-        check(name, &account, &printed);
+        check(R::NAME, name, &account, &printed);
     })
     .await;
 }
 
-async fn the_client_is_killed(name: &str, after: usize) {
+async fn the_client_is_killed<R: Adapter>(name: &str, after: usize) {
     within(async {
         let place = place();
         let config = mode(name).build().unwrap();
-        let mut listener = Listener::bind(&place.endpoint, config).unwrap();
-        let mut client = Helper::at(&place.endpoint, "client", &[name]);
+        let mut listener = R::bind(&place.endpoint, config).unwrap();
+        let mut client = Helper::at(&place.endpoint, "client", &[name, R::NAME]);
         let server = listener.accept().await.unwrap();
         let telling = std::thread::spawn(move || {
             let mut account = Account::default();
@@ -212,29 +230,25 @@ async fn the_client_is_killed(name: &str, after: usize) {
                 account.unknown.insert(n);
             }
         }
-        check(name, &account, &printed);
+        check(R::NAME, name, &account, &printed);
     })
     .await;
 }
 
-#[tokio::test]
-async fn the_server_in_plain_mode() {
-    the_server_is_killed("plain", 20_000).await;
-    the_server_is_killed("plain", 1_003).await;
+async fn the_server_in_plain_mode<R: Adapter>() {
+    the_server_is_killed::<R>("plain", 20_000).await;
+    the_server_is_killed::<R>("plain", 1_003).await;
 }
 
-#[tokio::test]
-async fn the_server_in_sealed_mode() {
-    the_server_is_killed("sealed", 20_000).await;
-    the_server_is_killed("sealed", 1_003).await;
+async fn the_server_in_sealed_mode<R: Adapter>() {
+    the_server_is_killed::<R>("sealed", 20_000).await;
+    the_server_is_killed::<R>("sealed", 1_003).await;
 }
 
-#[tokio::test]
-async fn the_client_in_plain_mode() {
-    the_client_is_killed("plain", 20_000).await;
+async fn the_client_in_plain_mode<R: Adapter>() {
+    the_client_is_killed::<R>("plain", 20_000).await;
 }
 
-#[tokio::test]
-async fn the_client_in_sealed_mode() {
-    the_client_is_killed("sealed", 20_000).await;
+async fn the_client_in_sealed_mode<R: Adapter>() {
+    the_client_is_killed::<R>("sealed", 20_000).await;
 }

@@ -8,23 +8,26 @@
 use futures_util::StreamExt;
 use sealpipe_core::Lost;
 use sealpipe_driver::{
-    Connection, Error, Listener, Runtime, SendError,
+    Error, SendError,
     vocabulary::{AckLevel, Config, ConnectionError, Endpoint, Message, Outcome, Role},
 };
 use sealpipe_tests::{
-    Hand, Helper, connected, eventually, key, mode, modes, place, raw, role, say, within,
+    Adapter, Asynchronous, Hand, Helper, api::Connection, connected, eventually, key, mode, modes,
+    place, raw, role, say, within,
 };
 use sealpipe_tokio::Tokio;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 sealpipe_tests::on_every_adapter! {
     a_pending_recv_is_told,
     nobody_waits_and_is_connected_knows,
-    a_future_that_was_put_aside_hides_nothing,
     a_killed_process_is_noticed,
-    a_stream_tells_the_loss_once_and_ends,
     what_came_before_the_loss_is_received;
-    on two threads: all_who_wait_are_told_at_once
+    on two threads: all_who_wait_are_told_at_once;
+    of futures: a_future_that_was_put_aside_hides_nothing, a_stream_tells_the_loss_once_and_ends
 }
 
 const NOTICED: Duration = Duration::from_secs(1);
@@ -41,8 +44,7 @@ fn helper() {
         .unwrap();
     runtime.block_on(async {
         let endpoint: Endpoint = place.parse().unwrap();
-        let mut listener =
-            Listener::<Tokio>::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
+        let mut listener = Tokio::bind(&endpoint, mode(mode_name).build().unwrap()).unwrap();
         say("listening");
         let connection = listener.accept().await.unwrap();
         let message = connection.recv().await.unwrap();
@@ -53,13 +55,12 @@ fn helper() {
 }
 
 /// A client whose server is a raw end under the test's hand.
-async fn to_a_hand<R: Runtime>(config: Config) -> (Connection<R>, Hand) {
+async fn to_a_hand<R: Adapter>(config: Config) -> (R::Connection, Hand) {
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
-    let (client, hand) = tokio::join!(
-        Connection::<R>::connect(&place.endpoint, config.clone()),
-        async { Hand::open(listener.accept().await, Role::Responder, config).await }
-    );
+    let (client, hand) = tokio::join!(R::connect(&place.endpoint, config.clone()), async {
+        Hand::open(listener.accept().await, Role::Responder, config).await
+    });
     (client.unwrap(), hand)
 }
 
@@ -68,7 +69,7 @@ fn lost(error: &Error) {
     assert_eq!(lost, Some(&ConnectionError::Lost(Lost::Idle)), "{error}");
 }
 
-async fn a_pending_recv_is_told<R: Runtime>() {
+async fn a_pending_recv_is_told<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
@@ -97,7 +98,7 @@ async fn a_pending_recv_is_told<R: Runtime>() {
     }
 }
 
-async fn nobody_waits_and_is_connected_knows<R: Runtime>() {
+async fn nobody_waits_and_is_connected_knows<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
@@ -112,7 +113,7 @@ async fn nobody_waits_and_is_connected_knows<R: Runtime>() {
     }
 }
 
-async fn a_future_that_was_put_aside_hides_nothing<R: Runtime>() {
+async fn a_future_that_was_put_aside_hides_nothing<R: Asynchronous>() {
     // It is waiting, and its task does not poll it: neither the loss nor anything
     // else may depend on that.
     within(async {
@@ -153,7 +154,7 @@ async fn a_future_that_was_put_aside_hides_nothing<R: Runtime>() {
     .await;
 }
 
-async fn all_who_wait_are_told_at_once<R: Runtime>() {
+async fn all_who_wait_are_told_at_once<R: Adapter>() {
     for (name, builder) in modes() {
         // Small, so that senders wait for room, too.
         let config = builder
@@ -164,7 +165,8 @@ async fn all_who_wait_are_told_at_once<R: Runtime>() {
             .unwrap();
         within(async {
             let (client, hand) = to_a_hand::<R>(config).await;
-            let (sender, mut receiver) = client.split();
+            let sender = Arc::new(client);
+            let receiver = sender.clone();
             let mut tasks: Vec<tokio::task::JoinHandle<(&str, Instant)>> = Vec::new();
             tasks.push(tokio::spawn(async move {
                 lost(&receiver.recv().await.unwrap_err());
@@ -224,16 +226,14 @@ async fn all_who_wait_are_told_at_once<R: Runtime>() {
     }
 }
 
-async fn a_killed_process_is_noticed<R: Runtime>() {
+async fn a_killed_process_is_noticed<R: Adapter>() {
     for (name, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
             let mut server = Helper::at(&place.endpoint, "server", &[name]);
             assert_eq!(server.line(), "listening");
-            let client = Connection::<R>::connect(&place.endpoint, config)
-                .await
-                .unwrap();
+            let client = R::connect(&place.endpoint, config).await.unwrap();
             let delivery = client
                 .try_send(Message::new("last words").with_ack(AckLevel::Processed))
                 .unwrap();
@@ -251,7 +251,7 @@ async fn a_killed_process_is_noticed<R: Runtime>() {
     }
 }
 
-async fn a_stream_tells_the_loss_once_and_ends<R: Runtime>() {
+async fn a_stream_tells_the_loss_once_and_ends<R: Asynchronous>() {
     within(async {
         let (client, hand) = to_a_hand::<R>(Config::sealed(key(7)).build().unwrap()).await;
         drop(hand);
@@ -263,7 +263,7 @@ async fn a_stream_tells_the_loss_once_and_ends<R: Runtime>() {
     .await;
 }
 
-async fn what_came_before_the_loss_is_received<R: Runtime>() {
+async fn what_came_before_the_loss_is_received<R: Adapter>() {
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {

@@ -1,10 +1,11 @@
 //! Many clients at once, and clients that are there before their server.
 
-use sealpipe_driver::{
-    ConnectOptions, Connection, Listener, Runtime,
-    vocabulary::{AckLevel, Message, Outcome},
+use sealpipe_driver::vocabulary::{AckLevel, Message, Outcome};
+use sealpipe_tests::{
+    Adapter,
+    api::{Connection, Listener},
+    modes, place, within,
 };
-use sealpipe_tests::{modes, place, within};
 use std::time::Duration;
 
 sealpipe_tests::on_every_adapter! {
@@ -12,23 +13,21 @@ sealpipe_tests::on_every_adapter! {
     on two threads: two_hundred_at_once
 }
 
-async fn two_hundred_at_once<R: Runtime>() {
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn two_hundred_at_once<R: Adapter>() {
     const CLIENTS: u32 = 200;
     const EACH: u32 = 5;
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|who| {
                     let (endpoint, config) = (place.endpoint.clone(), config.clone());
                     tokio::spawn(async move {
-                        let client = ConnectOptions::<R>::new(config)
-                            .timeout(Duration::from_secs(20))
-                            .connect(&endpoint)
-                            .await
-                            .unwrap();
+                        let client = R::connect(&endpoint, config).await.unwrap();
                         for n in 0..EACH {
                             let payload = [who.to_be_bytes(), n.to_be_bytes()].concat();
                             let message = Message::new(payload.clone());
@@ -62,7 +61,7 @@ async fn two_hundred_at_once<R: Runtime>() {
     }
 }
 
-async fn clients_wait_for_their_server<R: Runtime>() {
+async fn clients_wait_for_their_server<R: Adapter>() {
     const CLIENTS: usize = 10;
     for (_, builder) in modes() {
         let config = builder.build().unwrap();
@@ -72,10 +71,7 @@ async fn clients_wait_for_their_server<R: Runtime>() {
             for _ in 0..CLIENTS {
                 let (endpoint, config) = (place.endpoint.clone(), config.clone());
                 let mut client = Box::pin(async move {
-                    let client = ConnectOptions::<R>::new(config)
-                        .wait_for_server(true)
-                        .timeout(Duration::from_secs(20))
-                        .connect(&endpoint)
+                    let client = R::connect_within(LIMIT, true, &endpoint, config)
                         .await
                         .unwrap();
                     client.send("here at last").await.unwrap();
@@ -86,9 +82,9 @@ async fn clients_wait_for_their_server<R: Runtime>() {
                 waiting.push(tokio::spawn(client));
             }
             // Who does not wait is told at once.
-            let refused = Connection::<R>::connect(&place.endpoint, config.clone()).await;
+            let refused = R::connect(&place.endpoint, config.clone()).await;
             assert!(refused.is_err());
-            let mut listener = Listener::<R>::bind(&place.endpoint, config).unwrap();
+            let mut listener = R::bind(&place.endpoint, config).unwrap();
             for _ in 0..CLIENTS {
                 let server = listener.accept().await.unwrap();
                 let message = server.recv().await.unwrap().unwrap();

@@ -1,11 +1,12 @@
 //! Two processes, and every adapter as server against every adapter as client:
 //! what one says, each other understands.
 
-use sealpipe_driver::{
-    Connection, Listener, Runtime,
-    vocabulary::{AckLevel, Config, ConnectionError, Endpoint, Message, Outcome},
+use sealpipe_driver::vocabulary::{AckLevel, Config, ConnectionError, Endpoint, Message, Outcome};
+use sealpipe_tests::{
+    ADAPTERS, Adapter, Helper,
+    api::{Connection, Listener},
+    mode, modes, on_adapter, place, role, say, within,
 };
-use sealpipe_tests::{ADAPTERS, Helper, mode, modes, on_adapter, place, role, say, within};
 
 /// Of the messages: none, small, more than a record, more than a window's half.
 const SIZES: [usize; 5] = [0, 1, 1_000, 70_000, 1_000_000];
@@ -38,8 +39,8 @@ fn payload(size: usize) -> Vec<u8> {
 }
 
 /// Sends back what it gets, then accepts it.
-async fn server<R: Runtime>(endpoint: &Endpoint, config: Config) {
-    let mut listener = Listener::<R>::bind(endpoint, config).unwrap();
+async fn server<R: Adapter>(endpoint: &Endpoint, config: Config) {
+    let mut listener = R::bind(endpoint, config).unwrap();
     say("listening");
     let connection = listener.accept().await.unwrap();
     let mut count = 0;
@@ -53,8 +54,8 @@ async fn server<R: Runtime>(endpoint: &Endpoint, config: Config) {
     say(&format!("echoed {count}"));
 }
 
-async fn client<R: Runtime>(endpoint: &Endpoint, config: Config) {
-    let connection = Connection::<R>::connect(endpoint, config).await.unwrap();
+async fn client<R: Adapter>(endpoint: &Endpoint, config: Config) {
+    let connection = R::connect(endpoint, config).await.unwrap();
     for size in SIZES {
         let message = Message::new(payload(size)).with_ack(AckLevel::Processed);
         let (sent, echo) = tokio::join!(connection.send(message), connection.recv());

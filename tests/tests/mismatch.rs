@@ -3,10 +3,14 @@
 
 use sealpipe_core::{Lost, Sealed, Timeout, Violation, wire::Mode};
 use sealpipe_driver::{
-    ConnectOptions, Connection, Error, Listener,
+    Error,
     vocabulary::{Access, Config, ConnectionError, Mismatch, Role, Status},
 };
-use sealpipe_tests::{Adapter, Hand, Place, eventually, key, modes, place, raw, within};
+use sealpipe_tests::{
+    Adapter, Hand, Place,
+    api::{Connection, Listener},
+    eventually, key, modes, place, raw, within,
+};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
@@ -43,7 +47,7 @@ fn preface(version: u8, mode: u8, status: u8) -> [u8; 16] {
     preface
 }
 
-fn why<R: Adapter>(result: Result<Connection<R>, Error>) -> ConnectionError {
+fn why<C>(result: Result<C, Error>) -> ConnectionError {
     match result {
         Ok(_) => panic!("it connected"),
         Err(error) => error
@@ -58,8 +62,8 @@ async fn both<R: Adapter>(client: Config, server: Config) -> (ConnectionError, C
     let place = place();
     let mut listener = raw::Listener::bind(&place.endpoint);
     let start = Instant::now();
-    let (client, server) = tokio::join!(Connection::<R>::connect(&place.endpoint, client), async {
-        R::connection(listener.accept().await, Role::Responder, server).await
+    let (client, server) = tokio::join!(R::connect(&place.endpoint, client), async {
+        R::over(listener.accept().await, Role::Responder, server).await
     });
     assert!(start.elapsed() < SOON);
     (why(client), why(server))
@@ -84,7 +88,7 @@ async fn server_sees<R: Adapter>(
         raw::read_to_end(&mut client, SOON).await
     };
     let (answer, error) = tokio::join!(client, async {
-        why(R::connection(listener.accept().await, Role::Responder, config).await)
+        why(R::over(listener.accept().await, Role::Responder, config).await)
     });
     assert!(start.elapsed() < SOON);
     (error, answer)
@@ -106,7 +110,7 @@ async fn client_sees<R: Adapter>(config: Config, bytes: &[u8], dies: bool) -> Co
         }
     };
     let ((), error) = tokio::join!(server, async {
-        why(Connection::<R>::connect(&place.endpoint, config).await)
+        why(R::connect(&place.endpoint, config).await)
     });
     assert!(start.elapsed() < SOON);
     error
@@ -298,7 +302,7 @@ async fn an_initiator_that_dies_before_its_first_record<R: Adapter>() {
             // It knows the keys now, and the listener does not know that it does.
         };
         let ((), server) = tokio::join!(client, async {
-            R::connection(listener.accept().await, Role::Responder, sealed(7)).await
+            R::over(listener.accept().await, Role::Responder, sealed(7)).await
         });
         assert_eq!(why(server), ConnectionError::Lost(Lost::Handshake));
     })
@@ -320,7 +324,7 @@ async fn a_handshake_that_was_changed_on_its_way<R: Adapter>() {
             hand.ended().await
         };
         let (client, server) = tokio::join!(client, async {
-            R::connection(listener.accept().await, Role::Responder, sealed(7)).await
+            R::over(listener.accept().await, Role::Responder, sealed(7)).await
         });
         assert_eq!(client, changed);
         assert_eq!(why(server), changed);
@@ -333,8 +337,7 @@ async fn a_handshake_that_was_changed_on_its_way<R: Adapter>() {
             hand.write(&bytes).await.unwrap();
             while hand.read().await {}
         };
-        let ((), client) =
-            tokio::join!(server, Connection::<R>::connect(&place.endpoint, sealed(7)));
+        let ((), client) = tokio::join!(server, R::connect(&place.endpoint, sealed(7)));
         assert_eq!(why(client), changed);
         // A length that no handshake message has, told before any more comes.
         let id = key(7).id();
@@ -373,9 +376,8 @@ async fn a_refusal_is_told_by_its_status<R: Adapter>() {
                 raw::read_to_end(&mut client, SOON).await;
             }
         });
-        let error = ConnectOptions::<R>::new(plain())
-            .timeout(Duration::from_millis(500))
-            .connect(&place.endpoint)
+        let limit = Duration::from_millis(500);
+        let error = R::connect_within(limit, false, &place.endpoint, plain())
             .await
             .unwrap_err();
         server.abort();
@@ -393,11 +395,8 @@ async fn a_refusal_is_told_by_its_status<R: Adapter>() {
     .await;
 }
 
-async fn serves<R: Adapter>(place: &Place, listener: &mut Listener<R>, config: Config) {
-    let (client, server) = tokio::join!(
-        Connection::<R>::connect(&place.endpoint, config),
-        listener.accept()
-    );
+async fn serves<R: Adapter>(place: &Place, listener: &mut R::Listener, config: Config) {
+    let (client, server) = tokio::join!(R::connect(&place.endpoint, config), listener.accept());
     let (client, server) = (client.unwrap(), server.unwrap());
     let (sent, received) = tokio::join!(client.send("still here"), server.recv());
     sent.unwrap();
@@ -408,7 +407,7 @@ async fn the_listener_goes_on_serving_others<R: Adapter>() {
     within(async {
         for (config, other) in [(plain(), sealed(3)), (sealed(7), sealed(3))] {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let mut misfits = Vec::new();
             for bytes in [
                 HTTP,
@@ -421,16 +420,16 @@ async fn the_listener_goes_on_serving_others<R: Adapter>() {
                 let mut stream = raw::connect_patiently(&place.endpoint).await;
                 stream.write_all(bytes).await.unwrap();
                 misfits.push(stream);
-                serves(&place, &mut listener, config.clone()).await;
+                serves::<R>(&place, &mut listener, config.clone()).await;
             }
-            let error = Connection::<R>::connect(&place.endpoint, other).await;
+            let error = R::connect(&place.endpoint, other).await;
             assert!(matches!(why(error), ConnectionError::Mismatch(_)));
-            serves(&place, &mut listener, config.clone()).await;
+            serves::<R>(&place, &mut listener, config.clone()).await;
             // Each is let go of by its deadline, told or not.
             for mut stream in misfits {
                 raw::read_to_end(&mut stream, SOON).await;
             }
-            serves(&place, &mut listener, config.clone()).await;
+            serves::<R>(&place, &mut listener, config.clone()).await;
         }
     })
     .await;
@@ -444,11 +443,11 @@ async fn keys_are_rotated_under_way<R: Adapter>() {
             Config::sealed(key(2)).also_accept(key(1)).build().unwrap(),
         );
         let place = place();
-        let mut listener = Listener::<R>::bind(&place.endpoint, both.clone()).unwrap();
+        let mut listener = R::bind(&place.endpoint, both.clone()).unwrap();
         for client in [old.clone(), new.clone(), both] {
-            serves(&place, &mut listener, client).await;
+            serves::<R>(&place, &mut listener, client).await;
         }
-        let error = why(Connection::<R>::connect(&place.endpoint, sealed(3)).await);
+        let error = why(R::connect(&place.endpoint, sealed(3)).await);
         assert_eq!(
             error,
             ConnectionError::Mismatch(Mismatch::Key {
@@ -458,14 +457,18 @@ async fn keys_are_rotated_under_way<R: Adapter>() {
         );
         drop(listener);
         // It is let go of in the background.
+        let mut again = None;
         eventually(SOON, "nobody listens any more", || {
-            sealpipe_endpoint::connect(&place.endpoint, &Access::SameUser).is_err()
+            if sealpipe_endpoint::connect(&place.endpoint, &Access::SameUser).is_err() {
+                again = R::bind(&place.endpoint, new.clone()).ok();
+            }
+            again.is_some()
         })
         .await;
-        let mut listener = Listener::<R>::bind(&place.endpoint, new.clone()).unwrap();
-        serves(&place, &mut listener, new).await;
+        let mut listener = again.unwrap();
+        serves::<R>(&place, &mut listener, new).await;
         assert!(matches!(
-            why(Connection::<R>::connect(&place.endpoint, old).await),
+            why(R::connect(&place.endpoint, old).await),
             ConnectionError::Mismatch(Mismatch::Key { .. })
         ));
     })

@@ -8,18 +8,32 @@
 //! Unix only: the peer speaks over Unix sockets.
 #![cfg(unix)]
 
+use sealpipe_driver::{
+    SendError,
+    vocabulary::{
+        AckLevel, Config, ConfigBuilder, ConnectionError, Key, Message, Mismatch, Outcome,
+        Rejection,
+    },
+};
 use sealpipe_tests::{
-    Place, place,
+    Adapter, Place,
+    api::{Connection, Listener},
+    place,
     python::{hex, peer, texts, there_is_python},
     within,
-};
-use sealpipe_tokio::{
-    AckLevel, Config, ConfigBuilder, ConnectOptions, Connection, ConnectionError, Key, Listener,
-    Message, Mismatch, Outcome, Rejection, SendError,
 };
 use std::time::Duration;
 use tokio::process::Child;
 
+sealpipe_tests::on_every_adapter! {
+    it_sends_to_the_adapter,
+    the_adapter_sends_to_it_and_hears_the_echo,
+    both_send_at_once,
+    mismatches_are_told_at_both_ends,
+    the_harm_that_it_does_is_caught,
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
 const KEY: [u8; 32] = *b"the key of both implementations!";
 
 /// For each mode that can be run: its configuration, and the arguments for it.
@@ -49,8 +63,7 @@ fn address(place: &Place) -> String {
     place.endpoint.to_string()
 }
 
-#[tokio::test]
-async fn it_sends_to_the_adapter() {
+async fn it_sends_to_the_adapter<R: Adapter>() {
     for (builder, mode) in modes() {
         let config = builder.build().unwrap();
         for (level, size) in [
@@ -63,7 +76,7 @@ async fn it_sends_to_the_adapter() {
             within(async {
                 let place = place();
                 let address = address(&place);
-                let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+                let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
                 let size = size.map(|size: usize| (size, size.to_string()));
                 let arguments = match &size {
                     Some((_, text)) => vec!["--size", text, "--count", "3"],
@@ -112,23 +125,15 @@ async fn listening(place: &Place, arguments: &[&str], mode: &[String]) -> Child 
     peer(&with(&arguments, mode)).spawn().unwrap()
 }
 
-async fn connect(place: &Place, config: Config) -> Connection {
-    ConnectOptions::new(config)
-        .wait_for_server(true)
-        .timeout(Duration::from_secs(20))
-        .connect(&place.endpoint)
-        .await
-        .unwrap()
-}
-
-#[tokio::test]
-async fn the_adapter_sends_to_it_and_hears_the_echo() {
+async fn the_adapter_sends_to_it_and_hears_the_echo<R: Adapter>() {
     for (builder, mode) in modes() {
         let config = builder.build().unwrap();
         within(async {
             let place = place();
             let server = listening(&place, &["--echo", "--reject", "not this"], &mode).await;
-            let client = connect(&place, config).await;
+            let client = R::connect_within(LIMIT, true, &place.endpoint, config)
+                .await
+                .unwrap();
             for (level, wanted) in [
                 (AckLevel::None, Outcome::Sent),
                 (AckLevel::Received, Outcome::Received),
@@ -159,8 +164,7 @@ async fn the_adapter_sends_to_it_and_hears_the_echo() {
     }
 }
 
-#[tokio::test]
-async fn both_send_at_once() {
+async fn both_send_at_once<R: Adapter>() {
     for (builder, mode) in modes() {
         let config = builder
             .max_message(1 << 20)
@@ -170,7 +174,7 @@ async fn both_send_at_once() {
         within(async {
             let place = place();
             let address = address(&place);
-            let mut listener = Listener::bind(&place.endpoint, config).unwrap();
+            let mut listener = R::bind(&place.endpoint, config).unwrap();
             let arguments = [
                 "send",
                 &address,
@@ -182,15 +186,12 @@ async fn both_send_at_once() {
             ];
             let client = peer(&with(&arguments, &mode)).output();
             let server = async {
-                let (sender, mut receiver) = listener.accept().await.unwrap().split();
-                let echo = async {
-                    while let Some(message) = receiver.recv().await.unwrap() {
-                        sender.send(message.payload.clone()).await.unwrap();
-                        message.accept();
-                    }
-                };
-                echo.await;
-                sender.finish().await.unwrap();
+                let server = listener.accept().await.unwrap();
+                while let Some(message) = server.recv().await.unwrap() {
+                    server.send(message.payload.clone()).await.unwrap();
+                    message.accept();
+                }
+                server.finish().await.unwrap();
             };
             let (output, ()) = tokio::join!(client, server);
             let (out, err) = texts(output.as_ref().unwrap());
@@ -204,8 +205,7 @@ async fn both_send_at_once() {
     }
 }
 
-#[tokio::test]
-async fn mismatches_are_told_at_both_ends() {
+async fn mismatches_are_told_at_both_ends<R: Adapter>() {
     if !there_is_python(true) {
         return;
     }
@@ -219,16 +219,14 @@ async fn mismatches_are_told_at_both_ends() {
         ] {
             let place = place();
             let path = address(&place);
-            let listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+            let listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let arguments = [&["send", path.as_str(), "hello"], &arguments[..]].concat();
             let output = peer(&arguments).output().await.unwrap();
             assert_eq!(output.status.code(), Some(4), "{:?}", texts(&output));
             drop(listener);
             let place = self::place();
             let server = listening(&place, &arguments[3..], &[]).await;
-            let error = ConnectOptions::new(config)
-                .wait_for_server(true)
-                .connect(&place.endpoint)
+            let error = R::connect_within(LIMIT, true, &place.endpoint, config)
                 .await
                 .unwrap_err();
             assert!(
@@ -247,8 +245,7 @@ async fn mismatches_are_told_at_both_ends() {
     .await;
 }
 
-#[tokio::test]
-async fn the_harm_that_it_does_is_caught() {
+async fn the_harm_that_it_does_is_caught<R: Adapter>() {
     for (builder, mode) in modes() {
         let sealed = !mode.is_empty();
         let config = builder
@@ -274,7 +271,7 @@ async fn the_harm_that_it_does_is_caught() {
             within(async {
                 let place = place();
                 let address = address(&place);
-                let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
+                let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
                 let arguments = ["send", &address, "--hostile", name];
                 let client = peer(&with(&arguments, &mode)).output();
                 let server = async {

@@ -5,10 +5,11 @@ use sealpipe_driver::{
     Connection, RequestError, Runtime, SendError,
     vocabulary::{Close, Config, Kind, Message, Outcome, Rejection, RemoteError},
 };
-use sealpipe_tests::{connected, modes, within};
+use sealpipe_tests::{Asynchronous, connected, modes, within};
 use std::time::Duration;
 
 sealpipe_tests::on_every_adapter! {
+    ; of futures:
     a_request_gets_its_reply,
     many_requests_are_under_way_at_once_in_both_directions,
     replies_come_past_messages_that_nobody_takes,
@@ -27,7 +28,7 @@ async fn pair<R: Runtime>() -> (Connection<R>, Connection<R>) {
     Connection::pair(Config::default()).await.unwrap()
 }
 
-async fn a_request_gets_its_reply<R: Runtime>() {
+async fn a_request_gets_its_reply<R: Asynchronous>() {
     for (mode, config) in modes() {
         within(async {
             let config = config.build().unwrap();
@@ -251,7 +252,7 @@ async fn the_end_of_the_connection_ends_requests<R: Runtime>() {
     .await;
 }
 
-async fn a_reply_that_is_too_large_is_an_error_on_both_sides<R: Runtime>() {
+async fn a_reply_that_is_too_large_is_an_error_on_both_sides<R: Asynchronous>() {
     within(async {
         let small = Config::plain().max_message(1 << 10).build().unwrap();
         let (client, server, _place) = connected::<R>(small, Config::default()).await;

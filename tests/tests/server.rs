@@ -19,6 +19,7 @@ use std::{
 use tokio::sync::Notify;
 
 sealpipe_tests::on_every_adapter! {
+    ; of futures:
     messages_and_requests_are_handled,
     a_handler_may_answer_early_or_later,
     a_server_without_handlers_says_so,

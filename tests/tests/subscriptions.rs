@@ -10,6 +10,7 @@ use sealpipe_tests::{Place, eventually, modes, place, within};
 use std::{sync::Arc, time::Duration};
 
 sealpipe_tests::on_every_adapter! {
+    ; of futures:
     events_reach_those_who_asked_for_them,
     one_connection_may_have_several_subscriptions,
     patterns_and_topics_are_checked,
@@ -150,7 +151,8 @@ async fn a_dropped_subscription_is_taken_back<R: Runtime>() {
         assert_eq!(server.publish("topic", "").await.unwrap(), 0);
         // So is one that was dropped while the server was being asked.
         let mut asking = Box::pin(client.subscribe("other"));
-        assert!(poll_immediate(&mut asking).await.is_none());
+        // It may even be there at once.
+        drop(poll_immediate(&mut asking).await);
         drop(asking);
         client
             .send(Message::new("").with_ack(AckLevel::Processed))

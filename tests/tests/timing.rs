@@ -3,13 +3,17 @@
 
 use sealpipe_core::wire::Frame;
 use sealpipe_driver::{
-    Connection, Error, Listener, Runtime, SendError,
+    Error, SendError,
     vocabulary::{
         AckLevel, Close, Config, ConfigBuilder, ConnectionError, Message, Outcome, Role,
         SendErrorReason,
     },
 };
-use sealpipe_tests::{Adapter, Hand, connected, data, eventually, modes, place, raw, within};
+use sealpipe_tests::{
+    Adapter, Hand,
+    api::{Connection, Listener},
+    connected, data, eventually, modes, place, raw, within,
+};
 use std::time::{Duration, Instant};
 
 sealpipe_tests::on_every_adapter! {
@@ -36,7 +40,7 @@ fn built(builder: ConfigBuilder) -> Config {
     builder.build().unwrap()
 }
 
-async fn awaited_sends_run_back_to_back<R: Runtime>() {
+async fn awaited_sends_run_back_to_back<R: Adapter>() {
     for (name, builder) in modes() {
         let config = built(builder);
         within(async {
@@ -74,8 +78,8 @@ async fn who_only_receives_writes_the_rest<R: Adapter>() {
         within(async {
             let (a, b) = tokio::io::duplex(64);
             let (a, b) = tokio::join!(
-                R::connection(Box::new(a), Role::Initiator, config.clone()),
-                R::connection(Box::new(b), Role::Responder, config),
+                R::over(Box::new(a), Role::Initiator, config.clone()),
+                R::over(Box::new(b), Role::Responder, config),
             );
             let (a, b) = (a.unwrap(), b.unwrap());
             let start = Instant::now();
@@ -95,7 +99,7 @@ async fn who_only_receives_writes_the_rest<R: Adapter>() {
     }
 }
 
-async fn an_ack_does_not_wait_for_the_program_to_come_back<R: Runtime>() {
+async fn an_ack_does_not_wait_for_the_program_to_come_back<R: Adapter>() {
     for (name, builder) in modes() {
         let config = built(builder);
         within(async {
@@ -117,13 +121,13 @@ async fn an_ack_does_not_wait_for_the_program_to_come_back<R: Runtime>() {
     }
 }
 
-async fn a_server_that_greets_and_goes_is_heard<R: Runtime>() {
+async fn a_server_that_greets_and_goes_is_heard<R: Adapter>() {
     // Its messages and its goodbye may come with the end of the handshake.
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let server = tokio::spawn(async move {
                 for _ in 0..20 {
                     let server = listener.accept().await.unwrap();
@@ -131,9 +135,7 @@ async fn a_server_that_greets_and_goes_is_heard<R: Runtime>() {
                 }
             });
             for _ in 0..20 {
-                let client = Connection::<R>::connect(&place.endpoint, config.clone())
-                    .await
-                    .unwrap();
+                let client = R::connect(&place.endpoint, config.clone()).await.unwrap();
                 let message = client.recv().await.unwrap().unwrap();
                 assert_eq!(message.payload, "full, try later");
                 assert!(client.recv().await.unwrap().is_none());
@@ -144,18 +146,16 @@ async fn a_server_that_greets_and_goes_is_heard<R: Runtime>() {
     }
 }
 
-async fn a_client_that_tells_and_goes_is_heard<R: Runtime>() {
+async fn a_client_that_tells_and_goes_is_heard<R: Adapter>() {
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
             let place = place();
-            let mut listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
             for n in 0..20u8 {
                 // All of it before the listener looks again.
                 let client = async {
-                    let client = Connection::<R>::connect(&place.endpoint, config.clone())
-                        .await
-                        .unwrap();
+                    let client = R::connect(&place.endpoint, config.clone()).await.unwrap();
                     client.send(vec![n]).await.unwrap();
                 };
                 let ((), server) = tokio::join!(client, listener.accept());
@@ -168,7 +168,7 @@ async fn a_client_that_tells_and_goes_is_heard<R: Runtime>() {
     }
 }
 
-async fn dropped_without_finish_what_was_queued_still_goes_out<R: Runtime>() {
+async fn dropped_without_finish_what_was_queued_still_goes_out<R: Adapter>() {
     for (_, builder) in modes() {
         let config = built(builder.max_message(1 << 20).receive_window(1 << 20, 64));
         within(async {
@@ -190,7 +190,7 @@ async fn dropped_without_finish_what_was_queued_still_goes_out<R: Runtime>() {
     }
 }
 
-async fn a_verdict_given_just_before_the_end_arrives<R: Runtime>() {
+async fn a_verdict_given_just_before_the_end_arrives<R: Adapter>() {
     for (_, builder) in modes() {
         let config = built(builder);
         for closes in [false, true] {
@@ -225,7 +225,7 @@ async fn a_verdict_given_just_before_the_end_arrives<R: Runtime>() {
     }
 }
 
-async fn a_peer_that_finishes_is_the_end_of_its_messages<R: Runtime>() {
+async fn a_peer_that_finishes_is_the_end_of_its_messages<R: Adapter>() {
     for (_, builder) in modes() {
         let config = built(builder);
         within(async {
@@ -263,7 +263,7 @@ async fn a_peer_that_finishes_is_the_end_of_its_messages<R: Runtime>() {
     }
 }
 
-async fn after_finish_nothing_more_is_sent<R: Runtime>() {
+async fn after_finish_nothing_more_is_sent<R: Adapter>() {
     within(async {
         let (a, b, _place) = connected::<R>(Config::default(), Config::default()).await;
         let finishing = a.finish();
@@ -289,7 +289,7 @@ async fn after_finish_nothing_more_is_sent<R: Runtime>() {
     .await;
 }
 
-async fn a_send_ends_at_its_deadline_and_says_what_is_known<R: Runtime>() {
+async fn a_send_ends_at_its_deadline_and_says_what_is_known<R: Adapter>() {
     const LIMIT: Duration = Duration::from_millis(200);
     for (_, builder) in modes() {
         let config = built(
@@ -339,7 +339,7 @@ async fn a_send_ends_at_its_deadline_and_says_what_is_known<R: Runtime>() {
     }
 }
 
-async fn operations_end_after_send_timeout<R: Runtime>() {
+async fn operations_end_after_send_timeout<R: Adapter>() {
     const LIMIT: Duration = Duration::from_millis(200);
     within(async {
         let config = built(
@@ -389,7 +389,7 @@ async fn operations_end_after_send_timeout<R: Runtime>() {
     .await;
 }
 
-async fn close_waits_for_the_answer_and_no_longer_than_its_deadline<R: Runtime>() {
+async fn close_waits_for_the_answer_and_no_longer_than_its_deadline<R: Adapter>() {
     const LIMIT: Duration = Duration::from_millis(300);
     within(async {
         let config = || built(Config::plain().close_timeout(LIMIT));
@@ -404,7 +404,7 @@ async fn close_waits_for_the_answer_and_no_longer_than_its_deadline<R: Runtime>(
         // One that is stopped does not.
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
-        let (a, _hand) = tokio::join!(Connection::<R>::connect(&place.endpoint, config()), async {
+        let (a, _hand) = tokio::join!(R::connect(&place.endpoint, config()), async {
             Hand::open(listener.accept().await, Role::Responder, config()).await
         });
         let a = a.unwrap();
@@ -417,7 +417,7 @@ async fn close_waits_for_the_answer_and_no_longer_than_its_deadline<R: Runtime>(
     .await;
 }
 
-async fn a_peer_that_hangs_is_found_out<R: Runtime>() {
+async fn a_peer_that_hangs_is_found_out<R: Adapter>() {
     within(async {
         let config = || {
             built(Config::plain().keepalive(
@@ -427,10 +427,9 @@ async fn a_peer_that_hangs_is_found_out<R: Runtime>() {
         };
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
-        let (a, mut hand) =
-            tokio::join!(Connection::<R>::connect(&place.endpoint, config()), async {
-                Hand::open(listener.accept().await, Role::Responder, config()).await
-            });
+        let (a, mut hand) = tokio::join!(R::connect(&place.endpoint, config()), async {
+            Hand::open(listener.accept().await, Role::Responder, config()).await
+        });
         let a = a.unwrap();
         let start = Instant::now();
         let error = a.recv().await.unwrap_err();
@@ -453,7 +452,7 @@ async fn a_peer_that_hangs_is_found_out<R: Runtime>() {
     .await;
 }
 
-async fn pings_that_share_an_answer_all_get_it<R: Runtime>() {
+async fn pings_that_share_an_answer_all_get_it<R: Adapter>() {
     within(async {
         let (a, b, _place) = connected::<R>(Config::default(), Config::default()).await;
         let (first, second, third) = tokio::join!(a.ping(), a.ping(), a.ping());
@@ -463,13 +462,11 @@ async fn pings_that_share_an_answer_all_get_it<R: Runtime>() {
         // One that was given up leaves no stale answer to the next.
         let place = place();
         let mut listener = raw::Listener::bind(&place.endpoint);
-        let (client, mut hand) = tokio::join!(
-            Connection::<R>::connect(&place.endpoint, Config::default()),
-            async {
+        let (client, mut hand) =
+            tokio::join!(R::connect(&place.endpoint, Config::default()), async {
                 let stream = listener.accept().await;
                 Hand::open(stream, Role::Responder, Config::default()).await
-            }
-        );
+            });
         let client = client.unwrap();
         let given_up = tokio::time::timeout(Duration::from_millis(20), client.ping()).await;
         assert!(given_up.is_err());
@@ -489,17 +486,17 @@ async fn pings_that_share_an_answer_all_get_it<R: Runtime>() {
     .await;
 }
 
-async fn a_listener_is_dropped_while_clients_connect<R: Runtime>() {
+async fn a_listener_is_dropped_while_clients_connect<R: Adapter>() {
     for (_, builder) in modes() {
         let config = built(builder.handshake_timeout(Duration::from_secs(2)));
         within(async {
             let place = place();
-            let listener = Listener::<R>::bind(&place.endpoint, config.clone()).unwrap();
+            let listener = R::bind(&place.endpoint, config.clone()).unwrap();
             let mut clients = Vec::new();
             for _ in 0..50 {
                 let (endpoint, config) = (place.endpoint.clone(), config.clone());
                 clients.push(tokio::spawn(async move {
-                    let connecting = Connection::<R>::connect(&endpoint, config).await;
+                    let connecting = R::connect(&endpoint, config).await;
                     match connecting {
                         // It was accepted; nobody took it, and it is told so.
                         Ok(client) => drop(client.recv().await),

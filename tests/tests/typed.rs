@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 sealpipe_tests::on_every_adapter! {
+    ; of futures:
     values_cross,
     a_message_that_does_not_fit_costs_nothing_but_itself,
 }

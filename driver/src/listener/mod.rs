@@ -78,7 +78,7 @@ impl<R: Runtime> ListenOptions<R> {
 
     /// Accepts on what listens already: a claim made with
     /// [`sealpipe_endpoint::ListenOptions`], or on Unix a socket that a service
-    /// manager passed (`sealpipe_endpoint::Listener::adopt`).
+    /// manager passed: `sealpipe_endpoint::activated`, or `Listener::adopt` there.
     ///
     /// # Errors
     /// [`Error::Io`] if the runtime cannot take the socket or pipe.

@@ -1,5 +1,6 @@
 //! Unix sockets: where they lie, claiming them, and who is at the other end.
 
+mod activation;
 mod claim;
 mod connect;
 mod credentials;
@@ -13,6 +14,7 @@ mod places;
 mod socket;
 mod transfer;
 
+pub use activation::activated;
 pub use claim::Claim;
 pub(crate) use connect::connect;
 pub(crate) use credentials::current_user;

@@ -1,0 +1,186 @@
+//! What all adapters have in common, as the suite sees it: each behaviour is written
+//! once over these traits. What is a future here blocks a thread in the blocking
+//! adapter; a future that is dropped is there a call that another thread ends.
+
+use crate::Raw;
+use sealpipe_driver::{
+    Error, Incoming, Runtime, SendError,
+    vocabulary::{
+        Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
+    },
+};
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+/// An adapter.
+pub trait Adapter: Copy + Debug + Send + Sync + 'static {
+    /// What it is called, for a process that is told so.
+    const NAME: &'static str;
+    /// What its messages belong to.
+    type Runtime: Runtime;
+    /// Its connection.
+    type Connection: Connection<Runtime = Self::Runtime>;
+    /// Its listener.
+    type Listener: Listener<Connection = Self::Connection>;
+
+    /// Claims an endpoint.
+    ///
+    /// # Errors
+    /// As `Listener::bind`.
+    fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error>;
+
+    /// Accepts on what listens already.
+    ///
+    /// # Errors
+    /// As `ListenOptions::listen`.
+    fn listen(
+        listener: sealpipe_endpoint::Listener,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error>;
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// As `Connection::connect`.
+    fn connect(
+        endpoint: &Endpoint,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<Self::Connection, Error>> + Send {
+        Self::connect_within(Duration::from_secs(30), false, endpoint, config)
+    }
+
+    /// Connects, tries for `limit` at most, and `waits` for a server that is not there
+    /// yet or does not.
+    ///
+    /// # Errors
+    /// As `ConnectOptions::connect`.
+    fn connect_within(
+        limit: Duration,
+        waits: bool,
+        endpoint: &Endpoint,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+
+    /// Two ends in memory.
+    ///
+    /// # Errors
+    /// As `Connection::pair`.
+    fn pair(
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<(Self::Connection, Self::Connection), Error>> + Send;
+
+    /// A connection over a raw stream.
+    ///
+    /// # Errors
+    /// As `Connection::from_io`.
+    fn over(
+        stream: Raw,
+        role: Role,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+
+    /// A connection over a socket of std's.
+    ///
+    /// # Errors
+    /// As `Connection::from_std`.
+    #[cfg(unix)]
+    fn from_std(
+        stream: std::os::unix::net::UnixStream,
+        role: Role,
+        access: &sealpipe_driver::vocabulary::Access,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+}
+
+/// A listener.
+pub trait Listener: Send + Debug + 'static {
+    /// What it accepts.
+    type Connection;
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// As the adapter's.
+    fn accept(&mut self) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+
+    /// Where it listens.
+    fn address(&self) -> Address;
+}
+
+/// A connection.
+pub trait Connection: Send + Sync + Debug + 'static {
+    /// What its messages belong to.
+    type Runtime: Runtime;
+    /// A message that was queued.
+    type Delivery: Future<Output = Result<Outcome, SendError>> + Send + Unpin + Debug + 'static;
+    /// Room for one message.
+    type Permit: Permit<Delivery = Self::Delivery>;
+
+    /// Sends a message and waits for its outcome.
+    ///
+    /// # Errors
+    /// As the adapter's; so all of these.
+    fn send(
+        &self,
+        message: impl Into<Message> + Send,
+    ) -> impl Future<Output = Result<Outcome, SendError>> + Send;
+
+    /// Queues a message without waiting.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn try_send(&self, message: impl Into<Message>) -> Result<Self::Delivery, SendError>;
+
+    /// Waits for room.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn reserve(&self) -> impl Future<Output = Result<Self::Permit, Error>> + Send;
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn recv(&self) -> impl Future<Output = Result<Option<Incoming<Self::Runtime>>, Error>> + Send;
+
+    /// Sends no more, and waits until all has arrived.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Ends both directions.
+    fn close(&self, why: Close) -> impl Future<Output = ()> + Send;
+
+    /// Measures a round trip.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn ping(&self) -> impl Future<Output = Result<Duration, Error>> + Send;
+
+    /// Whether it stands.
+    fn is_connected(&self) -> bool;
+
+    /// Why it has ended.
+    fn end(&self) -> Option<ConnectionError>;
+
+    /// Who is at the other end.
+    fn peer(&self) -> Option<&Peer>;
+
+    /// Counters and gauges.
+    fn stats(&self) -> Stats;
+
+    /// The same on both sides.
+    fn handshake_hash(&self) -> Option<[u8; 32]>;
+}
+
+/// Room for one message.
+pub trait Permit: Send + Debug + 'static {
+    /// A message that was queued.
+    type Delivery;
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// As the adapter's.
+    fn send(self, message: impl Into<Message>) -> Result<Self::Delivery, SendError>;
+}

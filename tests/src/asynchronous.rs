@@ -1,0 +1,171 @@
+//! The adapters whose API is made of futures.
+
+use crate::{
+    Raw,
+    api::{Adapter, Connection, Listener, Permit},
+};
+use sealpipe_driver::{
+    ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
+    vocabulary::{
+        Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
+    },
+};
+use sealpipe_smol::Smol;
+use sealpipe_tokio::Tokio;
+use std::{sync::Arc, time::Duration};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+/// An adapter whose API is made of futures: its runtime.
+pub trait Asynchronous: FromIo<Self::Stream> {
+    /// See [`Adapter::NAME`].
+    const NAME: &'static str;
+    /// A raw stream of the tests, with the traits of that runtime.
+    type Stream: Send;
+
+    /// Gives it those.
+    fn stream_of(raw: Raw) -> Self::Stream;
+}
+
+impl Asynchronous for Tokio {
+    const NAME: &'static str = "tokio";
+    type Stream = Raw;
+
+    fn stream_of(raw: Raw) -> Raw {
+        raw
+    }
+}
+
+impl Asynchronous for Smol {
+    const NAME: &'static str = "smol";
+    type Stream = Compat<Raw>;
+
+    fn stream_of(raw: Raw) -> Compat<Raw> {
+        raw.compat()
+    }
+}
+
+impl<R: Asynchronous> Adapter for R {
+    const NAME: &'static str = R::NAME;
+    type Runtime = R;
+    type Connection = sealpipe_driver::Connection<R>;
+    type Listener = sealpipe_driver::Listener<R>;
+
+    fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error> {
+        sealpipe_driver::Listener::bind(endpoint, config)
+    }
+
+    fn listen(
+        listener: sealpipe_endpoint::Listener,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error> {
+        ListenOptions::new(config).listen(listener)
+    }
+
+    async fn connect_within(
+        limit: Duration,
+        waits: bool,
+        endpoint: &Endpoint,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<Self::Connection, Error> {
+        let options = ConnectOptions::new(config).timeout(limit);
+        options.wait_for_server(waits).connect(endpoint).await
+    }
+
+    async fn pair(
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<(Self::Connection, Self::Connection), Error> {
+        sealpipe_driver::Connection::pair(config).await
+    }
+
+    async fn over(
+        stream: Raw,
+        role: Role,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<Self::Connection, Error> {
+        sealpipe_driver::Connection::from_io(R::stream_of(stream), role, config).await
+    }
+
+    #[cfg(unix)]
+    async fn from_std(
+        stream: std::os::unix::net::UnixStream,
+        role: Role,
+        access: &sealpipe_driver::vocabulary::Access,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<Self::Connection, Error> {
+        sealpipe_driver::Connection::from_std(stream, role, access, config).await
+    }
+}
+
+impl<R: Runtime> Listener for sealpipe_driver::Listener<R> {
+    type Connection = sealpipe_driver::Connection<R>;
+
+    async fn accept(&mut self) -> Result<Self::Connection, Error> {
+        self.accept().await
+    }
+
+    fn address(&self) -> Address {
+        self.address().clone()
+    }
+}
+
+impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
+    type Runtime = R;
+    type Delivery = Delivery<R>;
+    type Permit = sealpipe_driver::Permit<R>;
+
+    async fn send(&self, message: impl Into<Message> + Send) -> Result<Outcome, SendError> {
+        self.send(message).await
+    }
+
+    fn try_send(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
+        self.try_send(message)
+    }
+
+    async fn reserve(&self) -> Result<Self::Permit, Error> {
+        self.reserve().await
+    }
+
+    async fn recv(&self) -> Result<Option<Incoming<R>>, Error> {
+        self.recv().await
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        self.finish().await
+    }
+
+    async fn close(&self, why: Close) {
+        self.close(why).await;
+    }
+
+    async fn ping(&self) -> Result<Duration, Error> {
+        self.ping().await
+    }
+
+    fn is_connected(&self) -> bool {
+        self.is_connected()
+    }
+
+    fn end(&self) -> Option<ConnectionError> {
+        self.end()
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        self.peer()
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn handshake_hash(&self) -> Option<[u8; 32]> {
+        self.handshake_hash()
+    }
+}
+
+impl<R: Runtime> Permit for sealpipe_driver::Permit<R> {
+    type Delivery = Delivery<R>;
+
+    fn send(self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
+        self.send(message)
+    }
+}
