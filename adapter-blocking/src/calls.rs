@@ -62,6 +62,14 @@ impl Limit {
 }
 
 impl Calls {
+    /// The same time limits for another handle.
+    pub(crate) fn again(&self) -> Calls {
+        let calls = Calls::default();
+        calls.set_read_timeout(self.read_timeout());
+        calls.set_write_timeout(self.write_timeout());
+        calls
+    }
+
     pub(crate) fn reading(&self) -> Limit {
         Limit::new(*lock(&self.read_timeout))
     }

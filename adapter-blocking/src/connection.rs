@@ -1,11 +1,15 @@
 //! One connection, and how to get one.
 
 use crate::{
-    Delivery, Error, Incoming, Interrupter, Permit, Receiver, SendError, Sender,
+    Delivery, Error, Incoming, Interrupter, Permit, Receiver, RequestError, SendError, Sender,
+    SubscribeError, Subscription,
     calls::{Calls, Limit},
     io::Threads,
 };
-use sealpipe_core::{Close, Config, ConnectionError, Message, Outcome, Role, Stats};
+use bytes::Bytes;
+use sealpipe_core::{
+    Close, Config, ConnectionError, Message, Outcome, Role, Stats, session::Backlog,
+};
 #[cfg(unix)]
 use sealpipe_endpoint::Access;
 use sealpipe_endpoint::{Endpoint, Peer};
@@ -157,12 +161,9 @@ impl Connection {
     /// [`Interrupter`] of its own.
     #[must_use]
     pub fn try_clone(&self) -> Connection {
-        let calls = Calls::default();
-        calls.set_read_timeout(self.calls.read_timeout());
-        calls.set_write_timeout(self.calls.write_timeout());
         Connection {
             inner: self.inner.clone(),
-            calls: Arc::new(calls),
+            calls: Arc::new(self.calls.again()),
         }
     }
 
@@ -260,6 +261,58 @@ impl Connection {
             inner,
             calls: self.calls.clone(),
         })
+    }
+
+    // --- Asking the peer's program ------------------------------------------------
+
+    /// Asks the peer's program, and waits for its reply for at most `deadline`, which
+    /// it is told. Any number of threads may ask at once, in both directions. The
+    /// peer receives a message of which it makes a [`Request`](crate::Request).
+    ///
+    /// # Errors
+    /// [`RequestError`]: the peer's program answered with an error, or something
+    /// went wrong on the way, or the call ended early, which withdraws the request.
+    pub fn request(
+        &self,
+        payload: impl Into<Bytes>,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let limit = self.calls.writing();
+        let asked = self.calls.run(limit, self.inner.request(payload, deadline));
+        asked.unwrap_or_else(|_| Err(crate::request::interrupted()))
+    }
+
+    /// Asks the peer for events about the topics that `pattern` matches: `*` is one
+    /// segment between slashes, `**` any number of them. 1,024 events or 1 MiB wait
+    /// for the subscriber, then the publisher waits.
+    ///
+    /// From the first subscription on, [`recv`](Self::recv) yields no events.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] if it is no pattern, the peer does not agree, or the
+    /// connection has ended.
+    pub fn subscribe(&self, pattern: &str) -> Result<Subscription, SubscribeError> {
+        self.subscribe_with(pattern, Backlog::default())
+    }
+
+    /// The same with a backlog of one's own.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_with(
+        &self,
+        pattern: &str,
+        backlog: Backlog,
+    ) -> Result<Subscription, SubscribeError> {
+        let limit = self.calls.writing();
+        let asked = self.inner.subscribe_with(pattern, backlog);
+        match self.calls.run(limit, asked) {
+            Ok(inner) => Ok(Subscription {
+                inner: inner?,
+                calls: Arc::new(self.calls.again()),
+            }),
+            Err(_) => Err(crate::request::interrupted().into()),
+        }
     }
 
     // --- Receiving ---------------------------------------------------------------------

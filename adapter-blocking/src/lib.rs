@@ -6,14 +6,18 @@ mod connection;
 mod halves;
 mod io;
 mod listener;
+mod request;
 mod sending;
+mod server;
 pub mod stream;
 
 pub use calls::Interrupter;
 pub use connection::{ConnectOptions, Connection};
 pub use halves::{Receiver, Sender};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use request::{EventError, Request, Subscription};
 pub use sending::{Delivery, Permit};
+pub use server::{Client, Handler, Server, ServerOptions};
 pub use stream::{LocalAddr, LocalIncoming, LocalListener, LocalStream};
 
 /// A message that was received; see [`sealpipe_driver::Incoming`].
@@ -21,4 +25,7 @@ pub type Incoming = sealpipe_driver::Incoming<sealpipe_smol::Smol>;
 /// The verdict on a message; see [`sealpipe_driver::Verdict`].
 pub type Verdict = sealpipe_driver::Verdict<sealpipe_smol::Smol>;
 
-pub use sealpipe_driver::{Error, SendError, vocabulary::*};
+pub use sealpipe_driver::{
+    ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
+    ServerEvent, SubscribeError, vocabulary::*,
+};

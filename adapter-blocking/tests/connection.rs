@@ -2,44 +2,15 @@
 //! limits and calls that another thread ends; and that it talks at all. What all
 //! adapters have in common is tested in the suite of the package sealpipe-tests.
 
+mod common;
+use common::{Place, place};
 use sealpipe_blocking::{
-    AckLevel, Close, Config, Connection, Endpoint, Error, Key, Listener, Message, Outcome,
-    SendError,
+    AckLevel, Close, Config, Connection, Error, Key, Listener, Message, Outcome, SendError,
 };
 use std::{sync::mpsc, thread, time::Duration};
 
 /// Longer than anything here takes; a test that hangs fails.
 const LIMIT: Duration = Duration::from_secs(30);
-
-struct Place {
-    endpoint: Endpoint,
-    #[cfg(unix)]
-    _directory: tempfile::TempDir,
-}
-
-#[cfg(unix)]
-fn place() -> Place {
-    let directory = tempfile::tempdir().unwrap();
-    Place {
-        endpoint: Endpoint::path(directory.path().join("socket")),
-        _directory: directory,
-    }
-}
-
-#[cfg(windows)]
-fn place() -> Place {
-    Place {
-        endpoint: Endpoint::name(&unique()).unwrap(),
-    }
-}
-
-#[cfg(windows)]
-fn unique() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("sealpipe-blocking-{}-{number}", std::process::id())
-}
 
 fn connected(config: &Config) -> (Connection, Connection, Place) {
     let place = place();

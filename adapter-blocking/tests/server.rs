@@ -1,0 +1,204 @@
+//! A server for plain threads, and what its clients do: what it has that the others
+//! have not is that handlers may block.
+
+mod common;
+use common::{Place, place};
+use sealpipe_blocking::{
+    AckLevel, Client, Config, Connection, EventError, Handler, Happening, Incoming, Message,
+    Outcome, Overflow, Rejection, RemoteError, Request, RequestError, Response, SendError, Server,
+    ServerOptions, SubscribeError,
+};
+use std::{
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// Longer than anything here takes; a test that hangs fails.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Echo;
+
+impl Handler for Echo {
+    fn message(&self, _: &Client, message: &mut Incoming) -> Result<(), Rejection> {
+        match &message.payload[..] {
+            b"no" => Err(Rejection::new(300, "not this one")),
+            b"panic" => panic!("as asked for"),
+            _ => Ok(()),
+        }
+    }
+
+    fn request(&self, client: &Client, request: &mut Request) -> Result<Response, RemoteError> {
+        match &request.payload[..] {
+            b"no" => Err(RemoteError::new(301, "not this either")),
+            // Blocks on the very connection that it serves.
+            b"back" => {
+                let answer = client.request("and you?", LIMIT);
+                let failed = |error: RequestError| RemoteError::new(302, error.to_string());
+                Ok(answer.map_err(failed)?.into())
+            }
+            _ => Ok(request.payload.clone().into()),
+        }
+    }
+}
+
+fn connect(place: &Place) -> Connection {
+    let client = Connection::connect(&place.endpoint, Config::default()).expect("a connection");
+    client.set_read_timeout(Some(LIMIT));
+    client.set_write_timeout(Some(LIMIT));
+    client
+}
+
+fn processed(text: &'static str) -> Message {
+    Message::new(text).with_ack(AckLevel::Processed)
+}
+
+#[test]
+fn messages_and_requests_are_handled() {
+    let place = place();
+    let server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = connect(&place);
+            thread::spawn(move || {
+                assert_eq!(client.send(processed("yes")).unwrap(), Outcome::Processed);
+                let error = client.send(processed("no")).unwrap_err();
+                assert!(matches!(error, SendError::Rejected(why) if why.code == 300));
+                assert_eq!(client.request("hello", LIMIT).unwrap(), "hello");
+                let error = client.request("no", LIMIT).unwrap_err();
+                assert!(matches!(error, RequestError::Remote(error) if error.code == 301));
+            })
+        })
+        .collect();
+    clients
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
+    let report = server.stop(LIMIT);
+    assert_eq!((report.clients, report.accepted, report.replied), (4, 4, 4));
+    assert!(!server.is_running());
+}
+
+#[test]
+fn a_handler_may_ask_its_own_client() {
+    let place = place();
+    let _server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let client = connect(&place);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let request = Request::try_from(client.recv().unwrap().unwrap()).unwrap();
+            assert_eq!(request.payload, "and you?");
+            assert!(!request.is_cancelled() && request.time_left().is_some());
+            request.reply("fine").unwrap();
+        });
+        assert_eq!(client.request("back", LIMIT).unwrap(), "fine");
+    });
+}
+
+#[test]
+fn a_panic_ends_one_connection_and_not_the_server() {
+    let place = place();
+    let server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let mut events = server.events();
+    let (first, second) = (connect(&place), connect(&place));
+    first.send(processed("panic")).unwrap_err();
+    assert!(first.recv().unwrap_err().to_string().contains("panicked"));
+    assert_eq!(second.send(processed("fine")).unwrap(), Outcome::Processed);
+    assert_eq!(server.stop(LIMIT).panicked, 1);
+    assert!(events.any(|event| matches!(event.what, Happening::Failed { .. })));
+    assert!(events.any(|event| matches!(event.what, Happening::Stopped(_))));
+    assert!(events.next().is_none());
+}
+
+/// Hands requests to another thread.
+struct Queue(Mutex<mpsc::Sender<Request>>);
+
+impl Handler for Queue {
+    fn request(&self, _: &Client, request: &mut Request) -> Result<Response, RemoteError> {
+        let _ = self.0.lock().unwrap().send(request.take());
+        Ok(Response::Later)
+    }
+}
+
+#[test]
+fn another_thread_may_answer() {
+    let place = place();
+    let (sender, requests) = mpsc::channel();
+    let handler = Queue(Mutex::new(sender));
+    let _server = Server::start(&place.endpoint, Config::default(), handler).unwrap();
+    let worker = thread::spawn(move || {
+        requests.recv_timeout(LIMIT).unwrap().reply("done").unwrap();
+        let error = RemoteError::new(700, "no more work");
+        requests.recv_timeout(LIMIT).unwrap().fail(error).unwrap();
+        // Nobody waits for the third.
+        let third = requests.recv_timeout(LIMIT).unwrap();
+        third.wait_cancelled();
+        assert!(third.is_cancelled());
+    });
+    let client = connect(&place);
+    assert_eq!(client.request("work", LIMIT).unwrap(), "done");
+    client.request("work", LIMIT).unwrap_err();
+    client.set_write_timeout(Some(Duration::from_millis(30)));
+    client.request("work", LIMIT).unwrap_err();
+    worker.join().unwrap();
+}
+
+#[test]
+fn events_are_published_and_taken() {
+    let place = place();
+    let server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let client = connect(&place);
+    let mut jobs = client.subscribe("jobs/*").unwrap();
+    assert_eq!(server.publish("jobs/7", "done").unwrap(), 1);
+    assert_eq!(server.publish("other", "").unwrap(), 0);
+    assert_eq!(server.publish("jobs/8", "begun").unwrap(), 1);
+    let event = jobs.recv().unwrap().unwrap();
+    assert_eq!(
+        (event.topic(), &event.payload[..]),
+        ("jobs/7", &b"done"[..])
+    );
+    jobs.set_read_timeout(Some(Duration::from_millis(30)));
+    jobs.recv().unwrap().unwrap();
+    // A call that ends early loses nothing.
+    let error = jobs.recv().unwrap_err();
+    assert!(matches!(error, EventError::Call(_)), "{error}");
+    server.publish("jobs/9", "").unwrap();
+    jobs.set_read_timeout(Some(LIMIT));
+    assert_eq!(jobs.recv().unwrap().unwrap().topic(), "jobs/9");
+    let error = client.subscribe("a//b").unwrap_err();
+    assert!(matches!(error, SubscribeError::Pattern(_)), "{error}");
+    server.stop(LIMIT);
+    assert!(jobs.events().next().is_none());
+}
+
+#[test]
+fn options_are_kept() {
+    let place = place();
+    let backlog = sealpipe_blocking::Backlog {
+        overflow: Overflow::Disconnect,
+        ..Default::default()
+    };
+    let server = ServerOptions::new(Config::default())
+        .max_clients(1)
+        .stop_message("enough")
+        .backlog(backlog)
+        .relay(true)
+        .start(&place.endpoint, Echo)
+        .unwrap();
+    let client = connect(&place);
+    client.send(processed("")).unwrap();
+    let second = connect(&place);
+    assert!(
+        second
+            .recv()
+            .unwrap_err()
+            .to_string()
+            .contains("as many clients")
+    );
+    assert_eq!(server.clients().len(), 1);
+    let event = Message::event("chat", "hello")
+        .unwrap()
+        .with_ack(AckLevel::Processed);
+    assert_eq!(client.send(event).unwrap(), Outcome::Processed);
+    client.send(processed("enough")).unwrap();
+    assert_eq!(server.stopped().accepted, 3);
+}
