@@ -95,6 +95,7 @@ pub(crate) enum Command {
     Listen(Listen),
     Send(Send),
     Ping(Ping),
+    Doctor(Doctor),
     /// The other process of `demo`.
     #[command(hide = true)]
     DemoListener,
@@ -108,6 +109,17 @@ pub(crate) struct Common {
     #[arg(value_name = "NAME")]
     pub(crate) endpoint: Endpoint,
 
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+
+    /// The largest message to send or accept
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub(crate) max_message: usize,
+}
+
+/// The key, if there is one.
+#[derive(Debug, Args)]
+pub(crate) struct Secret {
     /// Seal with the key in this file: 32 bytes, or 64 hexadecimal digits
     #[arg(long, value_name = "PATH", conflicts_with = "build_key")]
     pub(crate) key_file: Option<PathBuf>,
@@ -116,10 +128,6 @@ pub(crate) struct Common {
     /// programs of the same build share. Whoever can read the program has it
     #[arg(long)]
     pub(crate) build_key: bool,
-
-    /// The largest message to send or accept
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub(crate) max_message: usize,
 }
 
 /// How to reach a listener.
@@ -268,6 +276,31 @@ pub(crate) struct Ping {
     pub(crate) reach: Reach,
 }
 
+/// Say what is at a name, and what is wrong with it.
+///
+/// Says where the name is looked for and what is there, who listens and with
+/// which permissions, and which version and mode the server answers with; then
+/// what is wrong and what to do, a line each that begins with "problem:". Ends
+/// with exit code 0 if nothing is.
+///
+/// It asks as a client would, and goes again before a connection comes about: the
+/// server's program does not notice, though its log does (a client of version 0,
+/// and with a key one that breaks off).
+#[derive(Debug, Args)]
+#[command(about = "Say what is at a name, and what is wrong with it")]
+pub(crate) struct Doctor {
+    /// As given to the other commands: a name, a path, or a full pipe name
+    #[arg(value_name = "NAME")]
+    pub(crate) endpoint: Endpoint,
+
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+
+    /// How long the server may take to answer; fractions are allowed
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
 fn pause(text: &str) -> Result<Duration, String> {
     /// As good as forever, and far from where adding to a clock overflows.
     const YEAR: f64 = 365.0 * 86_400.0;
@@ -316,6 +349,7 @@ mod tests {
             "sealpipe send app --file x --timeout 0.5 --attempts 3 --wait",
             "sealpipe send app -- -x",
             "sealpipe ping app --count 1000 --interval 0",
+            "sealpipe doctor app --build-key --timeout 0.5",
         ] {
             parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
         }

@@ -1,7 +1,7 @@
 //! The key, and the rest of a connection's configuration.
 
 use crate::{
-    args::Common,
+    args::{Common, Secret},
     exit::{Code, Failure},
 };
 use sealpipe_driver::vocabulary::{Config, Key};
@@ -17,10 +17,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What the connection's options say, with this much time for each message.
 pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Config, Failure> {
-    let builder = match (&common.key_file, common.build_key) {
-        (Some(path), _) => Config::sealed(read(path)?),
-        (None, true) => Config::sealed(Key::from_bytes(sealpipe_build_key::build_key())),
-        (None, false) => Config::plain(),
+    let builder = match key(&common.secret)? {
+        Some(key) => Config::sealed(key),
+        None => Config::plain(),
     };
     let window = WINDOW.max(common.max_message);
     let builder = builder
@@ -42,6 +41,15 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
             ),
         )
     })
+}
+
+/// The key that the options name.
+pub(crate) fn key(secret: &Secret) -> Result<Option<Key>, Failure> {
+    match (&secret.key_file, secret.build_key) {
+        (Some(path), _) => read(path).map(Some),
+        (None, true) => Ok(Some(Key::from_bytes(sealpipe_build_key::build_key()))),
+        (None, false) => Ok(None),
+    }
 }
 
 fn read(path: &Path) -> Result<Key, Failure> {

@@ -5,6 +5,7 @@
 mod args;
 mod connect;
 mod demo;
+mod doctor;
 mod exit;
 mod key;
 mod listen;
@@ -69,6 +70,8 @@ fn command<R: sealpipe_driver::Runtime>(runtime: Runtime, command: Command) -> R
         Command::DemoListener => block_on(runtime, 1, demo::listener::run::<R>()),
         Command::Listen(listen) => block_on(runtime, 2, listen::run::<R>(listen)),
         Command::Send(send) => block_on(runtime, 1, send::run::<R>(send)),
+        // It waits for one answer at a time, for which it needs no runtime.
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Ping(ping) => block_on(runtime, 1, ping::run::<R>(ping)),
     }
 }

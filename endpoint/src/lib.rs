@@ -83,6 +83,7 @@ mod backoff;
 mod endpoint;
 mod error;
 mod identity;
+mod inspect;
 mod io_errors;
 mod options;
 
@@ -96,6 +97,7 @@ pub use backoff::Backoff;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Holder};
 pub use identity::{Access, Peer, User};
+pub use inspect::{Found, Inspected, Inspection, inspect};
 pub use io_errors::{AcceptErrorKind, accept_error_kind, is_end_of_stream};
 pub use options::{Connected, ListenOptions};
 
@@ -106,7 +108,7 @@ pub use unix::{
 #[cfg(windows)]
 pub use windows::{
     Claim, Event, Listener, PipeInstance, PipeReader, PipeWriter, Stream, WAIT_MOST, client_of,
-    pipe_halves, server_of, wait_any,
+    permissions_of, pipe_halves, server_of, wait_any,
 };
 
 /// Claims the endpoint and listens on it, with the default [`ListenOptions`].

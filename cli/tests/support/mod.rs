@@ -105,7 +105,16 @@ impl Program {
         arguments: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sealpipe"));
+        Program::start_at(env!("CARGO_BIN_EXE_sealpipe"), arguments, prepare)
+    }
+
+    /// The same from a copy of the program.
+    pub fn start_at(
+        program: impl AsRef<std::ffi::OsStr>,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Program {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_remove("SEALPIPE_LOG")

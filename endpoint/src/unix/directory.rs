@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::Error;
@@ -19,15 +19,42 @@ pub(super) struct Directory {
 
 /// Opens the directory of `path` as that kind of place demands.
 pub(super) fn open(path: &Path, trust: Trust, address: &Address) -> Result<Directory, Error> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     match trust {
-        Trust::Given => open_given(parent, address),
-        Trust::Private { .. } => open_private(parent, address),
+        Trust::Given => open_given(parent(path), address),
+        Trust::Private { .. } => open_private(parent(path), address),
     }
 }
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// What is wrong with the directory of `path`, for that kind of place.
+pub(super) fn trouble(path: &Path, trust: Trust) -> Option<Error> {
+    let parent = parent(path);
+    let stat = match trust {
+        Trust::Given => rustix::fs::stat(parent),
+        Trust::Private { .. } => rustix::fs::statat(CWD, parent, AtFlags::SYMLINK_NOFOLLOW),
+    };
+    let reason = match (stat, trust) {
+        (Ok(stat), Trust::Private { .. }) => private(&stat).err()?,
+        (Ok(stat), Trust::Given) if open_to_all(&stat) => {
+            "anyone may replace the socket in it; take from others the right to write there"
+                .to_owned()
+        }
+        (Ok(_), Trust::Given) => return None,
+        // The listener makes it.
+        (Err(Errno::NOENT), Trust::Private { .. }) => return None,
+        (Err(Errno::NOENT), Trust::Given) => MISSING.to_owned(),
+        (Err(errno), _) => errno.to_string(),
+    };
+    Some(unusable(parent, reason))
+}
+
+const MISSING: &str = "it does not exist; make it first, or choose another path";
 
 /// Makes the directory of `path` if it is not there yet. Whoever made it, it
 /// is verified when it is opened.
@@ -58,8 +85,7 @@ pub(super) fn guard(directory: &Directory) {
 
 /// Whether that is a real directory of this user that is closed to others.
 pub(super) fn check_private(path: &Path) -> Result<(), String> {
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    match rustix::fs::statat(CWD, path, flags) {
+    match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => private(&stat),
         Err(Errno::NOENT) => Err("it does not exist".to_owned()),
         Err(errno) => Err(errno.to_string()),
@@ -103,10 +129,7 @@ fn open_given(path: &Path, address: &Address) -> Result<Directory, Error> {
             warn_if_open_to_all(&fd, path);
             Ok(Directory { fd })
         }
-        Err(Errno::NOENT) => Err(unusable(
-            path,
-            "it does not exist; make it first, or choose another path".to_owned(),
-        )),
+        Err(Errno::NOENT) => Err(unusable(path, MISSING.to_owned())),
         Err(Errno::NOTDIR) => Err(unusable(path, "it is not a directory".to_owned())),
         Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(Error::PermissionDenied {
             doing: "open the directory of",
@@ -123,11 +146,15 @@ fn warn_if_open_to_all(fd: &OwnedFd, path: &Path) {
     let Ok(stat) = rustix::fs::fstat(fd) else {
         return;
     };
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    if mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
+    if open_to_all(&stat) {
         let directory = path.display();
         tracing::warn!(%directory, "anyone may replace the socket in this directory");
     }
+}
+
+fn open_to_all(stat: &Stat) -> bool {
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX)
 }
 
 fn private(stat: &Stat) -> Result<(), String> {
@@ -156,7 +183,7 @@ fn missing(address: &Address) -> Error {
     }
 }
 
-fn unusable(path: &Path, reason: String) -> Error {
+pub(super) fn unusable(path: &Path, reason: String) -> Error {
     Error::Directory {
         path: path.to_owned(),
         reason,

@@ -16,10 +16,7 @@ pub(super) const LONGEST_PATH: usize = if cfg!(any(target_os = "linux", target_o
 };
 
 pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
-    let environment = match &endpoint.environment {
-        Some(given) => given.clone(),
-        None => Environment::current(),
-    };
+    let environment = environment(endpoint);
     match &endpoint.kind {
         Kind::Name(name) => {
             in_directories(&environment, Some(name), name.as_bytes(), name.as_ref())
@@ -43,6 +40,33 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
         Kind::Abstract(name) => Ok(vec![Address {
             place: Place::Abstract(name.clone()),
         }]),
+    }
+}
+
+/// The directories that [`addresses`] passes over, each with the reason.
+pub(crate) fn passed_over(endpoint: &Endpoint) -> Vec<Error> {
+    let derived = match &endpoint.kind {
+        Kind::Name(_) => true,
+        Kind::Path(path) => path.as_os_str().len() > LONGEST_PATH,
+        _ => false,
+    };
+    if !derived {
+        return Vec::new();
+    }
+    environment(endpoint)
+        .runtime()
+        .iter()
+        .filter_map(|runtime| {
+            let reason = directory::check_private(runtime).err()?;
+            Some(directory::unusable(runtime, reason))
+        })
+        .collect()
+}
+
+fn environment(endpoint: &Endpoint) -> Environment {
+    match &endpoint.environment {
+        Some(given) => given.clone(),
+        None => Environment::current(),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
 /// # Safety
 ///
 /// `text` must point to a string that ends with a NUL.
-unsafe fn from_wide(text: *const u16) -> String {
+pub(super) unsafe fn from_wide(text: *const u16) -> String {
     let mut length = 0;
     // SAFETY: no unit beyond the NUL is read, and the caller vouches for it.
     while unsafe { *text.add(length) } != 0 {

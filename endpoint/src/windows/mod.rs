@@ -15,7 +15,7 @@ mod wait;
 pub(crate) use connect::connect;
 pub(crate) use listen::listen;
 pub use listen::{Claim, Listener};
-pub use peer::{client_of, server_of};
+pub use peer::{client_of, permissions_of, server_of};
 pub use pipe::{PipeInstance, PipeReader, PipeWriter, pipe_halves};
 pub(crate) use places::addresses;
 pub(crate) use token::current_user;

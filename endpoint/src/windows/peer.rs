@@ -8,9 +8,13 @@ use std::os::windows::io::{
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_CANNOT_IMPERSONATE, HANDLE};
-use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
+    SE_KERNEL_OBJECT,
+};
 use windows_sys::Win32::Security::{
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, RevertToSelf, TOKEN_QUERY,
+    DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    RevertToSelf, TOKEN_QUERY,
 };
 use windows_sys::Win32::System::Pipes::{
     GetNamedPipeClientProcessId, GetNamedPipeServerProcessId, ImpersonateNamedPipeClient,
@@ -77,6 +81,54 @@ pub fn server_of(pipe: &impl AsHandle) -> Result<Peer, Error> {
         group: None,
         process: (told != 0).then_some(process),
     })
+}
+
+/// Who may do what with a pipe, as text in Windows' security descriptor
+/// definition language (SDDL), such as
+/// `D:P(D;;GA;;;NU)(A;;GA;;;S-1-5-21-…)(A;;GA;;;SY)`.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the system does not say, as when the handle may not read
+/// the permissions.
+pub fn permissions_of(pipe: &impl AsHandle) -> Result<String, Error> {
+    let failed = |source| Error::io("asking for the permissions", "the pipe", source);
+    let mut descriptor = Local(ptr::null_mut());
+    // SAFETY: the handle is borrowed for the call; the pointer for the result is to
+    // a live variable, and the null ones ask for nothing.
+    let result = unsafe {
+        GetSecurityInfo(
+            pipe.as_handle().as_raw_handle(),
+            SE_KERNEL_OBJECT,
+            DACL_SECURITY_INFORMATION,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &raw mut descriptor.0,
+        )
+    };
+    if result != 0 {
+        return Err(failed(io::Error::from_raw_os_error(result.cast_signed())));
+    }
+    let mut text = Local::<u16>::empty();
+    // SAFETY: the descriptor was just made and lives until the end; the pointer for
+    // the result is to a live variable, and the null one asks for no length.
+    let result = unsafe {
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor.0,
+            SDDL_REVISION_1,
+            DACL_SECURITY_INFORMATION,
+            &raw mut text.0,
+            ptr::null_mut(),
+        )
+    };
+    if result == 0 {
+        return Err(failed(io::Error::last_os_error()));
+    }
+    // SAFETY: on success it points to a string that ends with a NUL and lives until
+    // `text` is dropped.
+    Ok(unsafe { memory::from_wide(text.0) })
 }
 
 /// Ends the impersonation, however the scope is left.
