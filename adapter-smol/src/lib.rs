@@ -3,6 +3,7 @@
 
 mod executor;
 mod io;
+mod local;
 mod runtime;
 #[cfg(unix)]
 mod unix;
@@ -10,6 +11,7 @@ mod waiting;
 #[cfg(windows)]
 mod windows;
 
+pub use local::LocalStream;
 pub use runtime::Smol;
 pub use waiting::{block_on, block_on_until};
 
@@ -36,5 +38,9 @@ pub type Permit = sealpipe_driver::Permit<Smol>;
 /// The connections of a listener as a stream; see
 /// [`sealpipe_driver::IncomingConnections`].
 pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Smol>;
+
+/// A claimed endpoint that accepts clients, without the protocol; see
+/// [`sealpipe_driver::LocalListener`] and [`LocalStream`].
+pub type LocalListener = sealpipe_driver::LocalListener<Smol>;
 
 pub use sealpipe_driver::{Error, SendError, vocabulary::*};

@@ -4,10 +4,12 @@
 
 mod clock;
 mod io;
+mod local;
 mod runtime;
 #[cfg(windows)]
 mod windows;
 
+pub use local::LocalStream;
 pub use runtime::Tokio;
 
 /// A connection to one peer; see [`sealpipe_driver::Connection`].
@@ -33,5 +35,9 @@ pub type Permit = sealpipe_driver::Permit<Tokio>;
 /// The connections of a listener as a stream; see
 /// [`sealpipe_driver::IncomingConnections`].
 pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Tokio>;
+
+/// A claimed endpoint that accepts clients, without the protocol; see
+/// [`sealpipe_driver::LocalListener`] and [`LocalStream`].
+pub type LocalListener = sealpipe_driver::LocalListener<Tokio>;
 
 pub use sealpipe_driver::{Error, SendError, vocabulary::*};
