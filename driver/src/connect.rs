@@ -6,7 +6,7 @@ use crate::{
     timeout::{sleep, timeout},
 };
 use sealpipe_core::{Config, ConnectionError, Role, wire::Status};
-use sealpipe_endpoint::{Access, Backoff, Endpoint, Peer};
+use sealpipe_endpoint::{Access, Backoff, Endpoint};
 use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 /// How to connect.
@@ -92,10 +92,7 @@ impl<R: Runtime> ConnectOptions<R> {
     /// # Errors
     /// As [`connect`](Self::connect), but for what the handshake would find.
     pub async fn open(&self, endpoint: &Endpoint) -> Result<R::LocalStream, Error> {
-        let open = || async {
-            let (halves, peer) = self.reach(endpoint)?;
-            Ok(LocalHalves::new(halves, peer).into())
-        };
+        let open = || async { self.reach(endpoint).map(R::LocalStream::from) };
         self.try_for_long(open).await
     }
 
@@ -151,19 +148,21 @@ impl<R: Runtime> ConnectOptions<R> {
     }
 
     async fn attempt(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
-        let (halves, peer) = self.reach(endpoint)?;
+        let LocalHalves {
+            read, write, peer, ..
+        } = self.reach(endpoint)?;
         Connection::establish(
-            Transport::native(halves),
+            Transport::native((read, write)),
             Role::Initiator,
             self.config.clone(),
-            Arc::new(peer.into()),
+            Arc::new(peer),
         )
         .await
     }
 
-    fn reach(&self, endpoint: &Endpoint) -> Result<((R::Read, R::Write), Peer), Error> {
+    fn reach(&self, endpoint: &Endpoint) -> Result<LocalHalves<R>, Error> {
         let connected = sealpipe_endpoint::connect(endpoint, &self.server)?;
         let halves = R::stream(connected.stream).map_err(Error::io("registering the stream"))?;
-        Ok((halves, connected.peer))
+        Ok(LocalHalves::new(halves, connected.peer))
     }
 }

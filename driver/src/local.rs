@@ -11,7 +11,7 @@ pub struct LocalHalves<R: Runtime> {
     pub read: R::Read,
     /// The direction that bytes go out by.
     pub write: R::Write,
-    peer: OnceLock<Peer>,
+    pub(crate) peer: OnceLock<Peer>,
     /// For whom a client is to be checked that is known only later.
     #[cfg_attr(unix, allow(dead_code))]
     unchecked: Option<(Access, Address)>,
