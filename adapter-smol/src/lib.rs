@@ -3,6 +3,7 @@
 
 mod executor;
 mod io;
+mod local;
 mod runtime;
 #[cfg(unix)]
 mod unix;
@@ -10,6 +11,7 @@ mod waiting;
 #[cfg(windows)]
 mod windows;
 
+pub use local::LocalStream;
 pub use runtime::Smol;
 pub use waiting::{block_on, block_on_until};
 
@@ -36,7 +38,6 @@ pub type Permit = sealpipe_driver::Permit<Smol>;
 /// The connections of a listener as a stream; see
 /// [`sealpipe_driver::IncomingConnections`].
 pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Smol>;
-
 /// A request of the peer's; see [`sealpipe_driver::Request`].
 pub type Request = sealpipe_driver::Request<Smol>;
 /// Events that were asked for; see [`sealpipe_driver::Subscription`].
@@ -47,6 +48,10 @@ pub type Server = sealpipe_driver::Server<Smol>;
 pub type ServerOptions = sealpipe_driver::ServerOptions<Smol>;
 /// A client of a server; see [`sealpipe_driver::Client`].
 pub type Client = sealpipe_driver::Client<Smol>;
+
+/// A claimed endpoint that accepts clients, without the protocol; see
+/// [`sealpipe_driver::LocalListener`] and [`LocalStream`].
+pub type LocalListener = sealpipe_driver::LocalListener<Smol>;
 
 /// What a server does with what comes; see [`sealpipe_driver::Handler`].
 pub use sealpipe_driver::Handler;

@@ -1,6 +1,6 @@
 //! async-io, as a runtime of sealpipe's.
 
-use crate::{executor, io::Any};
+use crate::{LocalStream, executor, io::Any};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncReadExt;
 use sealpipe_core::Time;
@@ -58,6 +58,7 @@ impl Runtime for Smol {
     #[cfg(windows)]
     type Write = PipeOut;
     type Timer = SmolTimer;
+    type LocalStream = LocalStream;
 
     fn now() -> Time {
         clock::now()

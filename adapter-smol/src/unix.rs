@@ -2,12 +2,15 @@
 
 use crate::waiting::{self, Source};
 use async_io::Async;
+use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
 use sealpipe_endpoint::{receive, transmit};
 use std::{
-    io,
+    io::{self, IoSlice, Read as _, Write as _},
+    net::Shutdown,
     os::unix::net::UnixStream,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -48,6 +51,42 @@ impl SocketHalf {
                 ready!(self.0.poll_readable(context))?;
             }
         }
+    }
+}
+
+impl AsyncRead for SocketHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(context, false, |mut socket| socket.read(buffer))
+    }
+}
+
+impl AsyncWrite for SocketHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(context, true, |mut socket| socket.write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(context, true, |mut socket| socket.write_vectored(slices))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
     }
 }
 

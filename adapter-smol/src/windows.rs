@@ -3,13 +3,15 @@
 
 use crate::waiting::{self, Source};
 use async_io::os::windows::Waitable;
+use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
 use sealpipe_endpoint::{PipeInstance, PipeReader, PipeWriter};
 use std::{
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -74,6 +76,44 @@ pub(crate) fn halves((reader, writer): (PipeReader, PipeWriter)) -> io::Result<(
 impl AsHandle for PipeIn {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.pipe.as_handle()
+    }
+}
+
+impl AsyncRead for PipeIn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let PipeIn { event, pipe } = &mut *self;
+        event.poll(context, || pipe.try_read(buffer))
+    }
+}
+
+impl AsyncWrite for PipeOut {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let PipeOut { event, pipe } = &mut *self;
+        event.poll(context, || pipe.try_write_vectored(slices))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        WriteHalf::poll_flush(&mut *self, context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(self, context)
     }
 }
 

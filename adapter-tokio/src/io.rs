@@ -13,8 +13,6 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 /// A direction of tokio's own, which may buffer what is written.
 #[derive(Debug)]
-// Public on Unix only, as what a socket's halves are.
-#[cfg_attr(windows, allow(unreachable_pub))]
 pub struct Half<Io> {
     pub(crate) io: Io,
     pub(crate) buffered: bool,

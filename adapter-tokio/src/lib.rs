@@ -4,10 +4,12 @@
 
 mod clock;
 mod io;
+mod local;
 mod runtime;
 #[cfg(windows)]
 mod windows;
 
+pub use local::LocalStream;
 pub use runtime::Tokio;
 
 /// A connection to one peer; see [`sealpipe_driver::Connection`].
@@ -33,7 +35,6 @@ pub type Permit = sealpipe_driver::Permit<Tokio>;
 /// The connections of a listener as a stream; see
 /// [`sealpipe_driver::IncomingConnections`].
 pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Tokio>;
-
 /// A request of the peer's; see [`sealpipe_driver::Request`].
 pub type Request = sealpipe_driver::Request<Tokio>;
 /// Events that were asked for; see [`sealpipe_driver::Subscription`].
@@ -44,6 +45,10 @@ pub type Server = sealpipe_driver::Server<Tokio>;
 pub type ServerOptions = sealpipe_driver::ServerOptions<Tokio>;
 /// A client of a server; see [`sealpipe_driver::Client`].
 pub type Client = sealpipe_driver::Client<Tokio>;
+
+/// A claimed endpoint that accepts clients, without the protocol; see
+/// [`sealpipe_driver::LocalListener`] and [`LocalStream`].
+pub type LocalListener = sealpipe_driver::LocalListener<Tokio>;
 
 /// What a server does with what comes; see [`sealpipe_driver::Handler`].
 pub use sealpipe_driver::Handler;

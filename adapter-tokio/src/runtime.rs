@@ -1,6 +1,6 @@
 //! tokio, as a runtime of sealpipe's.
 
-use crate::{clock, io::Half};
+use crate::{LocalStream, clock, io::Half};
 use sealpipe_core::Time;
 use sealpipe_driver::{FromIo, ReadHalf, Runtime, Timer, WriteHalf};
 use std::{
@@ -53,10 +53,11 @@ impl Runtime for Tokio {
     #[cfg(unix)]
     type Write = Half<OwnedWriteHalf>;
     #[cfg(windows)]
-    type Read = PipeHalf;
+    type Read = Half<PipeHalf>;
     #[cfg(windows)]
-    type Write = PipeHalf;
+    type Write = Half<PipeHalf>;
     type Timer = TokioTimer;
+    type LocalStream = LocalStream;
 
     fn now() -> Time {
         clock::now()
@@ -72,13 +73,13 @@ impl Runtime for Tokio {
 
     #[cfg(unix)]
     fn stream(stream: UnixStream) -> io::Result<(Self::Read, Self::Write)> {
-        let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
-        Ok((unbuffered(read), unbuffered(write)))
+        let halves = tokio::net::UnixStream::from_std(stream)?.into_split();
+        Ok(unbuffered(halves))
     }
 
     #[cfg(windows)]
-    fn stream(stream: OwnedHandle) -> io::Result<(PipeHalf, PipeHalf)> {
-        windows::client(stream)
+    fn stream(stream: OwnedHandle) -> io::Result<(Self::Read, Self::Write)> {
+        windows::client(stream).map(unbuffered)
     }
 
     #[cfg(unix)]
@@ -108,32 +109,29 @@ impl Runtime for Tokio {
     }
 
     #[cfg(windows)]
-    fn accepted(instance: NamedPipeServer) -> io::Result<(PipeHalf, PipeHalf)> {
-        Ok(windows::server(instance))
+    fn accepted(instance: NamedPipeServer) -> io::Result<(Self::Read, Self::Write)> {
+        Ok(unbuffered(windows::server(instance)))
     }
 }
 
-#[cfg(unix)]
-fn unbuffered<Io>(io: Io) -> Half<Io> {
-    Half {
-        io,
-        buffered: false,
-    }
+fn unbuffered<Read, Write>((read, write): (Read, Write)) -> (Half<Read>, Half<Write>) {
+    halves(read, write, false)
+}
+
+fn halves<Read, Write>(read: Read, write: Write, buffered: bool) -> (Half<Read>, Half<Write>) {
+    (
+        Half { io: read, buffered },
+        Half {
+            io: write,
+            buffered,
+        },
+    )
 }
 
 impl<I: AsyncRead + AsyncWrite + Send + 'static> FromIo<I> for Tokio {
     fn halves(io: I) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
         let (read, write) = tokio::io::split(Box::pin(io));
-        let (read, write) = (
-            Half {
-                io: read,
-                buffered: true,
-            },
-            Half {
-                io: write,
-                buffered: true,
-            },
-        );
+        let (read, write) = halves(read, write, true);
         (Box::new(read), Box::new(write))
     }
 }

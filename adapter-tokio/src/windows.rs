@@ -1,15 +1,17 @@
 //! tokio's named pipes as two directions of a stream.
 
-use bytes::BufMut;
-use sealpipe_core::SendBuf;
-use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
+use crate::io::Half;
 use std::{
     io,
     os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, IntoRawHandle, OwnedHandle},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::net::windows::named_pipe::{NamedPipeClient, NamedPipeServer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::windows::named_pipe::{NamedPipeClient, NamedPipeServer},
+};
 
 /// What both ends of a pipe can do.
 enum Pipe {
@@ -38,39 +40,51 @@ impl AsHandle for PipeHalf {
     }
 }
 
-impl ReadHalf for PipeHalf {
+impl AsHandle for Half<PipeHalf> {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.io.as_handle()
+    }
+}
+
+impl AsyncRead for PipeHalf {
     fn poll_read(
-        &mut self,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        spare: &mut Spare<'_>,
-    ) -> Poll<io::Result<usize>> {
-        debug_assert!(spare.has_remaining_mut(), "no room to read into");
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(either!(&*self.0, end => end.poll_read_ready(context)))?;
-            match either!(&*self.0, end => end.try_read_buf(spare)) {
+            match either!(&*self.0, end => end.try_read_buf(buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => return Poll::Ready(result.map(drop)),
             }
         }
     }
 }
 
-impl WriteHalf for PipeHalf {
+/// It takes one block at a time, for mio copies what it writes into a buffer of its
+/// own.
+impl AsyncWrite for PipeHalf {
     fn poll_write(
-        &mut self,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        output: &mut SendBuf,
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(&*self.0, end => end.poll_write_ready(context)))?;
-            // mio writes one block at a time: it copies into a buffer of its own.
-            match either!(&*self.0, end => end.try_write(bytes::Buf::chunk(output))) {
+            match either!(&*self.0, end => end.try_write(bytes)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    return Poll::Ready(result.inspect(|n| bytes::Buf::advance(output, *n)));
-                }
+                result => return Poll::Ready(result),
             }
         }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Reaching a server.
 
 use crate::{
-    Connection, Error, Runtime,
+    Connection, Error, LocalHalves, Runtime,
     shared::Transport,
     timeout::{sleep, timeout},
 };
 use sealpipe_core::{Config, ConnectionError, Role, wire::Status};
 use sealpipe_endpoint::{Access, Backoff, Endpoint};
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 /// How to connect.
 ///
@@ -83,8 +83,25 @@ impl<R: Runtime> ConnectOptions<R> {
     /// user's; [`Error::Connection`] if the handshake fails; [`Error::Timeout`]
     /// with what the last attempt met.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
+        self.try_for_long(|| self.attempt(endpoint)).await
+    }
+
+    /// Connects likewise, without a handshake: what goes over the stream is up to the
+    /// program. The configuration has no say.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), but for what the handshake would find.
+    pub async fn open(&self, endpoint: &Endpoint) -> Result<R::LocalStream, Error> {
+        let open = || async { self.reach(endpoint).map(R::LocalStream::from) };
+        self.try_for_long(open).await
+    }
+
+    async fn try_for_long<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error> {
         let mut last = None;
-        match timeout::<R, _>(self.timeout, self.attempt_all(endpoint, &mut last)).await {
+        match timeout::<R, _>(self.timeout, self.attempt_all(attempt, &mut last)).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout {
                 doing: "connecting",
@@ -94,17 +111,17 @@ impl<R: Runtime> ConnectOptions<R> {
         }
     }
 
-    async fn attempt_all(
+    async fn attempt_all<T, F: Future<Output = Result<T, Error>>>(
         &self,
-        endpoint: &Endpoint,
+        attempt: impl Fn() -> F,
         last: &mut Option<Error>,
-    ) -> Result<Connection<R>, Error> {
+    ) -> Result<T, Error> {
         let mut backoff =
             Backoff::new(R::now().as_nanos() ^ u64::from(std::process::id()).rotate_left(32));
         let mut left = self.attempts.map(|attempts| attempts.max(1));
         loop {
-            let error = match self.attempt(endpoint).await {
-                Ok(connection) => return Ok(connection),
+            let error = match attempt().await {
+                Ok(connected) => return Ok(connected),
                 Err(error) => error,
             };
             if let Some(left) = &mut left {
@@ -131,15 +148,21 @@ impl<R: Runtime> ConnectOptions<R> {
     }
 
     async fn attempt(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
-        let connected = sealpipe_endpoint::connect(endpoint, &self.server)?;
-        let halves = R::stream(connected.stream).map_err(Error::io("registering the stream"))?;
-        let peer = Arc::new(connected.peer.into());
+        let LocalHalves {
+            read, write, peer, ..
+        } = self.reach(endpoint)?;
         Connection::establish(
-            Transport::native(halves),
+            Transport::native((read, write)),
             Role::Initiator,
             self.config.clone(),
-            peer,
+            Arc::new(peer),
         )
         .await
+    }
+
+    fn reach(&self, endpoint: &Endpoint) -> Result<LocalHalves<R>, Error> {
+        let connected = sealpipe_endpoint::connect(endpoint, &self.server)?;
+        let halves = R::stream(connected.stream).map_err(Error::io("registering the stream"))?;
+        Ok(LocalHalves::new(halves, connected.peer))
     }
 }

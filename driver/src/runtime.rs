@@ -75,6 +75,8 @@ pub trait Runtime: Copy + fmt::Debug + Send + Sync + Sized + 'static {
     type Write: WriteHalf;
     /// A timer.
     type Timer: Timer;
+    /// A stream of bytes, with the runtime's own traits.
+    type LocalStream: From<crate::LocalHalves<Self>> + Send;
 
     /// The time, from any origin that does not change.
     fn now() -> Time;

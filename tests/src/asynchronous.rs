@@ -13,7 +13,7 @@ use sealpipe_driver::{
 use sealpipe_smol::Smol;
 use sealpipe_tokio::Tokio;
 use std::{sync::Arc, time::Duration};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
 /// An adapter whose API is made of futures: its runtime.
 pub trait Asynchronous: FromIo<Self::Stream> {
@@ -24,6 +24,12 @@ pub trait Asynchronous: FromIo<Self::Stream> {
 
     /// Gives it those.
     fn stream_of(raw: Raw) -> Self::Stream;
+
+    /// A stream of the adapter's, with tokio's traits.
+    fn raw_of(stream: Self::LocalStream) -> Raw;
+
+    /// Whom a stream of the adapter's knows to be at the other end.
+    fn peer_of(stream: &Self::LocalStream) -> Option<&Peer>;
 }
 
 impl Asynchronous for Tokio {
@@ -33,6 +39,14 @@ impl Asynchronous for Tokio {
     fn stream_of(raw: Raw) -> Raw {
         raw
     }
+
+    fn raw_of(stream: sealpipe_tokio::LocalStream) -> Raw {
+        Box::new(stream)
+    }
+
+    fn peer_of(stream: &sealpipe_tokio::LocalStream) -> Option<&Peer> {
+        stream.peer()
+    }
 }
 
 impl Asynchronous for Smol {
@@ -41,6 +55,14 @@ impl Asynchronous for Smol {
 
     fn stream_of(raw: Raw) -> Compat<Raw> {
         raw.compat()
+    }
+
+    fn raw_of(stream: sealpipe_smol::LocalStream) -> Raw {
+        Box::new(stream.compat())
+    }
+
+    fn peer_of(stream: &sealpipe_smol::LocalStream) -> Option<&Peer> {
+        stream.peer()
     }
 }
 

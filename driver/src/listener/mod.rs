@@ -6,6 +6,11 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(unix)]
+pub(crate) use unix::{identify, next_client, waiting};
+#[cfg(windows)]
+pub(crate) use windows::{next_client, verified, waiting};
+
 use crate::{Connection, Error, Runtime, shared::Transport};
 use futures_channel::mpsc;
 use futures_core::Stream;

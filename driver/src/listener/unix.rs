@@ -4,23 +4,39 @@ use super::{Intake, PAUSE, spawn};
 use crate::{Error, Runtime, shared::Transport, timeout::sleep};
 use futures_util::future::AbortHandle;
 use sealpipe_core::wire::Status;
-use sealpipe_endpoint::{AcceptErrorKind, Claim, Peer, Stream, accept_error_kind, transmit};
+use sealpipe_endpoint::{
+    AcceptErrorKind, Access, Address, Claim, Peer, Stream, accept_error_kind, transmit,
+};
 use std::sync::Arc;
 
 pub(super) fn start<R: Runtime>(
     listener: sealpipe_endpoint::Listener,
     intake: Intake<R>,
 ) -> Result<Vec<AbortHandle>, Error> {
-    let (socket, claim) = listener.into_parts();
-    let socket = R::listener(socket).map_err(Error::io("registering the listening socket"))?;
+    let (socket, claim) = waiting::<R>(listener)?;
     Ok(vec![spawn::<R>(accept_all(socket, claim, intake))])
 }
 
-/// Ends only when listening is impossible.
+/// What waits for clients.
+pub(crate) fn waiting<R: Runtime>(
+    listener: sealpipe_endpoint::Listener,
+) -> Result<(R::Listener, Claim), Error> {
+    let (socket, claim) = listener.into_parts();
+    let socket = R::listener(socket).map_err(Error::io("registering the listening socket"))?;
+    Ok((socket, claim))
+}
+
 async fn accept_all<R: Runtime>(socket: R::Listener, claim: Claim, intake: Intake<R>) {
+    while let Some(stream) = next_client::<R>(&socket, &claim).await {
+        take_in(stream, &claim, &intake);
+    }
+}
+
+/// `None` only when listening is impossible.
+pub(crate) async fn next_client<R: Runtime>(socket: &R::Listener, claim: &Claim) -> Option<Stream> {
     loop {
-        match R::accept(&socket).await {
-            Ok(stream) => take_in(stream, &claim, &intake),
+        match R::accept(socket).await {
+            Ok(stream) => return Some(stream),
             Err(error) => match accept_error_kind(&error) {
                 AcceptErrorKind::Pause => {
                     tracing::warn!(address = %claim.address(), %error, "accepting rests");
@@ -28,7 +44,7 @@ async fn accept_all<R: Runtime>(socket: R::Listener, claim: Claim, intake: Intak
                 }
                 AcceptErrorKind::Fatal => {
                     tracing::error!(address = %claim.address(), %error, "accepting has become impossible");
-                    return;
+                    return None;
                 }
                 _ => {
                     tracing::debug!(address = %claim.address(), %error, "a client left before it was accepted")
@@ -39,7 +55,7 @@ async fn accept_all<R: Runtime>(socket: R::Listener, claim: Claim, intake: Intak
 }
 
 fn take_in<R: Runtime>(stream: Stream, claim: &Claim, intake: &Intake<R>) {
-    let peer = match identify(&stream, claim, intake) {
+    let peer = match identify(&stream, &intake.access, claim.address()) {
         Ok(peer) => peer,
         Err(error) => {
             tracing::warn!(%error, "a client was refused");
@@ -66,16 +82,13 @@ fn refuse<R: Runtime>(stream: &Stream, intake: &Intake<R>, status: Status) {
     }
 }
 
-fn identify<R: Runtime>(
+pub(crate) fn identify(
     stream: &Stream,
-    claim: &Claim,
-    intake: &Intake<R>,
+    access: &Access,
+    address: &Address,
 ) -> Result<Peer, sealpipe_endpoint::Error> {
     sealpipe_endpoint::prepare(stream)?;
     let peer = sealpipe_endpoint::peer_of(stream)?;
-    intake
-        .access
-        .check(&peer)
-        .map_err(|error| error.at(claim.address()))?;
+    access.check(&peer).map_err(|error| error.at(address))?;
     Ok(peer)
 }

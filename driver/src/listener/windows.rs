@@ -6,9 +6,11 @@ use super::{Intake, PAUSE, spawn};
 use crate::{Error, Runtime, WriteHalf, shared::Transport, timeout::sleep};
 use futures_util::{future::AbortHandle, task::noop_waker_ref};
 use sealpipe_core::wire::Status;
-use sealpipe_endpoint::{AcceptErrorKind, Claim, accept_error_kind, client_of};
+use sealpipe_endpoint::{
+    AcceptErrorKind, Access, Address, Claim, Peer, accept_error_kind, client_of,
+};
 use std::{
-    os::windows::io::{BorrowedHandle, OwnedHandle},
+    os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
     sync::{Arc, OnceLock},
     task::Context,
 };
@@ -20,14 +22,22 @@ pub(super) fn start<R: Runtime>(
     listener: sealpipe_endpoint::Listener,
     intake: Intake<R>,
 ) -> Result<Vec<AbortHandle>, Error> {
-    let (first, claim) = listener.into_parts();
+    let (instances, claim) = waiting::<R>(listener)?;
     let claim = Arc::new(claim);
+    let start = |pipe| spawn::<R>(accept_all::<R>(pipe, claim.clone(), intake.clone()));
+    Ok(instances.into_iter().map(start).collect())
+}
+
+/// What waits for clients.
+pub(crate) fn waiting<R: Runtime>(
+    listener: sealpipe_endpoint::Listener,
+) -> Result<(Vec<R::Instance>, Claim), Error> {
+    let (first, claim) = listener.into_parts();
     let mut instances = vec![instance::<R>(first)?];
     while instances.len() < WAITING {
         instances.push(instance::<R>(claim.next_instance()?)?);
     }
-    let start = |pipe| spawn::<R>(accept_all::<R>(pipe, claim.clone(), intake.clone()));
-    Ok(instances.into_iter().map(start).collect())
+    Ok((instances, claim))
 }
 
 fn instance<R: Runtime>(pipe: OwnedHandle) -> Result<R::Instance, Error> {
@@ -36,10 +46,17 @@ fn instance<R: Runtime>(pipe: OwnedHandle) -> Result<R::Instance, Error> {
 
 async fn accept_all<R: Runtime>(mut pipe: R::Instance, claim: Arc<Claim>, intake: Intake<R>) {
     loop {
-        match R::client_came(&mut pipe).await {
+        take_in(next_client::<R>(&mut pipe, &claim).await, &intake);
+    }
+}
+
+/// Waits for a client, and puts the next instance in the place of its own.
+pub(crate) async fn next_client<R: Runtime>(pipe: &mut R::Instance, claim: &Claim) -> R::Instance {
+    loop {
+        match R::client_came(pipe).await {
             Ok(()) => {
-                let next = next_instance::<R>(&claim).await;
-                take_in(std::mem::replace(&mut pipe, next), &intake);
+                let next = next_instance::<R>(claim).await;
+                return std::mem::replace(pipe, next);
             }
             Err(error) if accept_error_kind(&error) == AcceptErrorKind::Pause => {
                 tracing::warn!(address = %claim.address(), %error, "accepting rests");
@@ -47,7 +64,7 @@ async fn accept_all<R: Runtime>(mut pipe: R::Instance, claim: Arc<Claim>, intake
             }
             Err(error) => {
                 tracing::debug!(address = %claim.address(), %error, "a client left before it was accepted");
-                pipe = next_instance::<R>(&claim).await;
+                *pipe = next_instance::<R>(claim).await;
             }
         }
     }
@@ -88,14 +105,19 @@ fn take_in<R: Runtime>(pipe: R::Instance, intake: &Intake<R>) {
     let peer = Arc::new(OnceLock::new());
     let (found, access, address) = (peer.clone(), intake.access.clone(), intake.address.clone());
     transport.verify = Some(Box::new(move |pipe: BorrowedHandle<'_>| {
-        let checked = client_of(&pipe).and_then(|peer| access.check(&peer).map(|()| peer));
-        match checked.map_err(|error| error.at(&address)) {
-            Ok(peer) => found.set(peer).is_ok(),
-            Err(error) => {
-                tracing::warn!(%error, "a client was refused");
-                false
-            }
-        }
+        verified(&pipe, &access, &address).is_ok_and(|peer| found.set(peer).is_ok())
     }));
     intake.shake_hands(transport, peer, permit);
+}
+
+/// Who the client is, of whom the first bytes were read.
+pub(crate) fn verified(
+    pipe: &impl AsHandle,
+    access: &Access,
+    address: &Address,
+) -> Result<Peer, sealpipe_endpoint::Error> {
+    client_of(pipe)
+        .and_then(|peer| access.check(&peer).map(|()| peer))
+        .map_err(|error| error.at(address))
+        .inspect_err(|error| tracing::warn!(%error, "a client was refused"))
 }
