@@ -42,6 +42,11 @@ pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Smol
 pub type Request = sealpipe_driver::Request<Smol>;
 /// Events that were asked for; see [`sealpipe_driver::Subscription`].
 pub type Subscription = sealpipe_driver::Subscription<Smol>;
+/// A client that connects again; see [`sealpipe_driver::ReconnectingClient`].
+pub type ReconnectingClient = sealpipe_driver::ReconnectingClient<Smol>;
+/// A subscription that outlasts connections; see
+/// [`sealpipe_driver::LastingSubscription`].
+pub type LastingSubscription = sealpipe_driver::LastingSubscription<Smol>;
 /// A running server; see [`sealpipe_driver::Server`].
 pub type Server = sealpipe_driver::Server<Smol>;
 /// How a server is to behave; see [`sealpipe_driver::ServerOptions`].
@@ -56,6 +61,6 @@ pub type LocalListener = sealpipe_driver::LocalListener<Smol>;
 /// What a server does with what comes; see [`sealpipe_driver::Handler`].
 pub use sealpipe_driver::Handler;
 pub use sealpipe_driver::{
-    ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
-    ServerEvent, ServerEvents, SubscribeError, vocabulary::*,
+    Change, ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
+    ServerEvent, ServerEvents, SubscribeError, Update, vocabulary::*,
 };

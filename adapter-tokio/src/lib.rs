@@ -39,6 +39,11 @@ pub type IncomingConnections<'a> = sealpipe_driver::IncomingConnections<'a, Toki
 pub type Request = sealpipe_driver::Request<Tokio>;
 /// Events that were asked for; see [`sealpipe_driver::Subscription`].
 pub type Subscription = sealpipe_driver::Subscription<Tokio>;
+/// A client that connects again; see [`sealpipe_driver::ReconnectingClient`].
+pub type ReconnectingClient = sealpipe_driver::ReconnectingClient<Tokio>;
+/// A subscription that outlasts connections; see
+/// [`sealpipe_driver::LastingSubscription`].
+pub type LastingSubscription = sealpipe_driver::LastingSubscription<Tokio>;
 /// A running server; see [`sealpipe_driver::Server`].
 pub type Server = sealpipe_driver::Server<Tokio>;
 /// How a server is to behave; see [`sealpipe_driver::ServerOptions`].
@@ -53,6 +58,6 @@ pub type LocalListener = sealpipe_driver::LocalListener<Tokio>;
 /// What a server does with what comes; see [`sealpipe_driver::Handler`].
 pub use sealpipe_driver::Handler;
 pub use sealpipe_driver::{
-    ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
-    ServerEvent, ServerEvents, SubscribeError, vocabulary::*,
+    Change, ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
+    ServerEvent, ServerEvents, SubscribeError, Update, vocabulary::*,
 };

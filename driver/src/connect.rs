@@ -75,6 +75,10 @@ impl<R: Runtime> ConnectOptions<R> {
         self
     }
 
+    pub(crate) fn send_timeout(&self) -> Duration {
+        self.config.send_timeout()
+    }
+
     /// Connects: tries, then tries again with jittered back-off where that can
     /// help.
     ///

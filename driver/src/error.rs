@@ -78,6 +78,9 @@ pub enum SendError {
     /// It never reached the peer's program and never will: safe to try again.
     #[error("the message was not sent{}", because(.0.as_ref()))]
     NotSent(Option<ConnectionError>),
+    /// There was no connection to send it over, and none could be made.
+    #[error("the message was not sent: {0}")]
+    NotConnected(#[source] Box<Error>),
     /// It may or may not have reached the peer's program.
     #[error("it is not known what became of the message{}", because(.0.as_ref()))]
     Unknown(Option<ConnectionError>),
@@ -97,7 +100,9 @@ impl SendError {
     pub fn outcome(&self) -> Outcome {
         match self {
             SendError::Rejected(rejection) => Outcome::Rejected(rejection.clone()),
-            SendError::NotTaken { .. } | SendError::NotSent(_) => Outcome::NotSent,
+            SendError::NotTaken { .. } | SendError::NotSent(_) | SendError::NotConnected(_) => {
+                Outcome::NotSent
+            }
             SendError::Unknown(_) => Outcome::Unknown,
         }
     }
@@ -107,6 +112,10 @@ impl SendError {
             message: Box::new(error.message),
             reason: error.reason,
         }
+    }
+
+    pub(crate) fn not_connected(error: Error) -> SendError {
+        SendError::NotConnected(Box::new(error))
     }
 
     /// Sorts an outcome into success and failure.

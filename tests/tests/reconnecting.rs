@@ -1,0 +1,265 @@
+//! A client that connects again: what is sent once more, what is not, what lasts.
+
+use sealpipe_driver::{
+    Change, Client, ConnectOptions, Handler, Incoming, ReconnectingClient, Request, RequestError,
+    Response, Runtime, SendError, Server, Update,
+    vocabulary::{
+        AckLevel, Backlog, Close, Config, ErrorKind, Message, Outcome, Rejection, RemoteError,
+    },
+};
+use sealpipe_tests::{Place, place, within};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+sealpipe_tests::on_every_adapter! {
+    ; of futures:
+    it_connects_when_first_used_and_after_a_loss,
+    a_client_without_a_server_says_so,
+    what_was_surely_not_delivered_is_sent_again,
+    what_may_have_been_delivered_is_not_sent_again,
+    a_subscription_outlasts_its_connection,
+    messages_come_over_whichever_connection,
+    many_uses_at_once_share_one_connection,
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Default)]
+struct Counts(Arc<AtomicU64>);
+
+impl<R: Runtime> Handler<R> for Counts {
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        if message.payload == "never" {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        _: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        Ok(request.payload.clone().into())
+    }
+}
+
+fn server<R: Runtime>(place: &Place, counts: &Counts) -> Server<R> {
+    Server::start(&place.endpoint, Config::default(), counts.clone()).expect("a server")
+}
+
+fn client<R: Runtime>(place: &Place) -> ReconnectingClient<R> {
+    let options = ConnectOptions::new(Config::default()).wait_for_server(true);
+    ReconnectingClient::new(place.endpoint.clone(), options)
+}
+
+fn processed(text: &'static str) -> Message {
+    Message::new(text).with_ack(AckLevel::Processed)
+}
+
+async fn it_connects_when_first_used_and_after_a_loss<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let client = client::<R>(&place).with_observer({
+            let changes = changes.clone();
+            move |change: &Change| {
+                let text = match change {
+                    Change::Connected(count) => format!("connected {count}"),
+                    Change::Ended(_) => String::from("ended"),
+                    other => panic!("{other:?}"),
+                };
+                changes.lock().unwrap().push(text);
+            }
+        });
+        let first = server::<R>(&place, &counts);
+        assert!(first.clients().is_empty());
+        assert_eq!(
+            client.send(processed("a")).await.unwrap(),
+            Outcome::Processed
+        );
+        first.stop(LONG).await;
+        let second = server::<R>(&place, &counts);
+        assert_eq!(
+            client.send(processed("b")).await.unwrap(),
+            Outcome::Processed
+        );
+        assert_eq!(client.request("c", LONG).await.unwrap(), "c");
+        client.finish().await.unwrap();
+        assert_eq!(
+            client.send(processed("d")).await.unwrap(),
+            Outcome::Processed
+        );
+        assert_eq!(second.stop(LONG).await.clients, 2);
+        assert_eq!(counts.0.load(Ordering::SeqCst), 3);
+        let changes = changes.lock().unwrap();
+        // An end that was asked for is none to be told of.
+        assert_eq!(
+            *changes,
+            ["connected 1", "ended", "connected 2", "connected 3"]
+        );
+    })
+    .await;
+}
+
+async fn a_client_without_a_server_says_so<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = ConnectOptions::<R>::new(Config::default());
+        let client = ReconnectingClient::new(place.endpoint.clone(), options);
+        let error = client.send("").await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent);
+        match error {
+            SendError::NotConnected(error) => match *error {
+                sealpipe_driver::Error::Endpoint(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound);
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+        let error = client.request("", LONG).await.unwrap_err();
+        assert!(
+            matches!(error, RequestError::Send(SendError::NotConnected(_))),
+            "{error:?}"
+        );
+    })
+    .await;
+}
+
+async fn what_was_surely_not_delivered_is_sent_again<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let first = server::<R>(&place, &counts);
+        client.send(processed("a")).await.unwrap();
+        // Its handler keeps the ones behind it from being taken.
+        let stuck = tokio::spawn({
+            let client = client.clone();
+            async move { client.send(processed("never")).await }
+        });
+        while counts.0.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        let behind: Vec<_> = (0..3)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.send(processed("behind")).await })
+            })
+            .collect();
+        first.stop(Duration::from_millis(20)).await;
+        stuck.await.unwrap().unwrap_err();
+        let second = server::<R>(&place, &counts);
+        let mut again = 0;
+        for one in behind {
+            match one.await.unwrap() {
+                Ok(Outcome::Processed) => again += 1,
+                // One may wait for the stuck handler: it was taken, and rejected.
+                Err(error) => assert!(!matches!(error.outcome(), Outcome::NotSent), "{error:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(again >= 2, "{again}");
+        assert_eq!(second.stop(LONG).await.accepted, again);
+    })
+    .await;
+}
+
+async fn what_may_have_been_delivered_is_not_sent_again<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let server = server::<R>(&place, &counts);
+        let sent = tokio::spawn({
+            let client = client.clone();
+            async move { client.send(processed("never")).await }
+        });
+        while counts.0.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let why = Close::new(Close::INTERNAL, "cut");
+        server.clients()[0].disconnect(why).await;
+        let error = sent.await.unwrap().unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
+        client.send(processed("next")).await.unwrap();
+        assert_eq!(counts.0.load(Ordering::SeqCst), 2, "only once each");
+    })
+    .await;
+}
+
+async fn a_subscription_outlasts_its_connection<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let first = server::<R>(&place, &counts);
+        let mut events = client
+            .subscribe("topic/*", Backlog::default())
+            .await
+            .unwrap();
+        first.publish("topic/1", "before").await.unwrap();
+        let Update::Event(event) = events.recv().await.unwrap() else {
+            panic!("no event");
+        };
+        assert_eq!(event.payload, "before");
+        first.stop(LONG).await;
+        let second = server::<R>(&place, &counts);
+        assert_eq!(events.recv().await.unwrap(), Update::Renewed);
+        assert_eq!(second.publish("topic/2", "after").await.unwrap(), 1);
+        let Update::Event(event) = events.recv().await.unwrap() else {
+            panic!("no event");
+        };
+        assert_eq!(
+            (event.topic(), &event.payload[..]),
+            ("topic/2", &b"after"[..])
+        );
+    })
+    .await;
+}
+
+async fn messages_come_over_whichever_connection<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        for text in ["first", "second"] {
+            let server = server::<R>(&place, &counts);
+            let push = async {
+                let client = loop {
+                    if let Some(client) = server.clients().pop() {
+                        break client;
+                    }
+                    tokio::task::yield_now().await;
+                };
+                client.send(processed(text)).await.unwrap();
+            };
+            let take = async {
+                let message = client.recv().await.unwrap();
+                assert_eq!(message.payload, text);
+                message.accept();
+            };
+            tokio::join!(push, take);
+            server.stop(LONG).await;
+        }
+    })
+    .await;
+}
+
+async fn many_uses_at_once_share_one_connection<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let server = server::<R>(&place, &counts);
+        let uses = (0..50).map(|_| client.send(processed("")));
+        for sent in futures_util::future::join_all(uses).await {
+            assert_eq!(sent.unwrap(), Outcome::Processed);
+        }
+        assert_eq!(server.stop(LONG).await.clients, 1);
+    })
+    .await;
+}
