@@ -23,7 +23,7 @@ use std::{
 /// How to connect; as [`sealpipe_driver::ConnectOptions`].
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct ConnectOptions(sealpipe_driver::ConnectOptions<Smol>);
+pub struct ConnectOptions(pub(crate) sealpipe_driver::ConnectOptions<Smol>);
 
 impl ConnectOptions {
     /// The defaults: the server must run, and be the same user's; a busy one is

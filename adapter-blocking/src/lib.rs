@@ -6,6 +6,7 @@ mod connection;
 mod halves;
 mod io;
 mod listener;
+mod reconnecting;
 mod request;
 mod sending;
 mod server;
@@ -15,6 +16,7 @@ pub use calls::Interrupter;
 pub use connection::{ConnectOptions, Connection};
 pub use halves::{Receiver, Sender};
 pub use listener::{Incoming as IncomingConnections, ListenOptions, Listener};
+pub use reconnecting::{LastingSubscription, ReconnectingClient};
 pub use request::{EventError, Request, Subscription};
 pub use sending::{Delivery, Permit};
 pub use server::{Client, Handler, Server, ServerOptions};
@@ -26,6 +28,6 @@ pub type Incoming = sealpipe_driver::Incoming<sealpipe_smol::Smol>;
 pub type Verdict = sealpipe_driver::Verdict<sealpipe_smol::Smol>;
 
 pub use sealpipe_driver::{
-    ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
-    ServerEvent, SubscribeError, vocabulary::*,
+    Change, ClientId, Error, Event, Happening, Observer, Report, RequestError, Response, SendError,
+    ServerEvent, SubscribeError, Update, vocabulary::*,
 };

@@ -4,9 +4,9 @@
 mod common;
 use common::{Place, place};
 use sealpipe_blocking::{
-    AckLevel, Client, Config, Connection, EventError, Handler, Happening, Incoming, Message,
-    Outcome, Overflow, Rejection, RemoteError, Request, RequestError, Response, SendError, Server,
-    ServerOptions, SubscribeError,
+    AckLevel, Backlog, Client, Config, ConnectOptions, Connection, EventError, Handler, Happening,
+    Incoming, Message, Outcome, Overflow, ReconnectingClient, Rejection, RemoteError, Request,
+    RequestError, Response, SendError, Server, ServerOptions, SubscribeError, Update,
 };
 use std::{
     sync::{Mutex, mpsc},
@@ -171,9 +171,26 @@ fn events_are_published_and_taken() {
 }
 
 #[test]
+fn a_client_connects_again() {
+    let place = place();
+    let options = ConnectOptions::new(Config::default()).wait_for_server(true);
+    let client = ReconnectingClient::new(place.endpoint.clone(), options);
+    let first = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let mut events = client.subscribe("**", Backlog::default()).unwrap();
+    assert_eq!(client.send(processed("a")).unwrap(), Outcome::Processed);
+    first.stop(LIMIT);
+    let second = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    assert_eq!(client.request("b", LIMIT).unwrap(), "b");
+    assert_eq!(events.recv().unwrap(), Update::Renewed);
+    second.publish("topic", "c").unwrap();
+    assert!(matches!(events.recv().unwrap(), Update::Event(event) if event.payload == "c"));
+    client.finish().unwrap();
+}
+
+#[test]
 fn options_are_kept() {
     let place = place();
-    let backlog = sealpipe_blocking::Backlog {
+    let backlog = Backlog {
         overflow: Overflow::Disconnect,
         ..Default::default()
     };

@@ -6,6 +6,7 @@ pub mod api;
 mod asynchronous;
 mod blocking;
 mod hand;
+pub mod heap;
 mod process;
 #[cfg(unix)]
 pub mod python;

@@ -3,52 +3,17 @@
 //!
 //! One test at a time: they share the counter.
 
-use sealpipe_tests::{Hand, connected, data, eventually, key, place, raw, within};
+use sealpipe_tests::{
+    Hand, connected, data, eventually, heap, heap::peak, key, place, raw, within,
+};
 use sealpipe_tokio::{AckLevel, Config, ConfigBuilder, Connection, Listener, Message, Role};
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn took(bytes: usize) {
-    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(held, Ordering::Relaxed);
-}
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: the caller keeps to the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps to the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both may be held while it moves.
-        took(size);
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps to the contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: heap::Counting = heap::Counting;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -79,15 +44,6 @@ fn config(builder: ConfigBuilder) -> Config {
         .close_timeout(Duration::from_millis(200))
         .build()
         .unwrap()
-}
-
-/// The most that was held above what was there before `attack`, of what the
-/// attacker's own side did not take.
-async fn peak<T>(attack: impl Future<Output = T>) -> (usize, T) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let value = attack.await;
-    (PEAK.load(Ordering::Relaxed) - before, value)
 }
 
 async fn attacked(builder: ConfigBuilder) -> (Hand, Connection, impl Drop) {
@@ -333,7 +289,7 @@ fn an_idle_connection_is_small() {
             let mut listener = Listener::bind(&place.endpoint, config.clone()).unwrap();
             let mut all = Vec::with_capacity(COUNT);
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let before = HELD.load(Ordering::Relaxed);
+            let before = heap::held();
             for _ in 0..COUNT {
                 let (client, server) = tokio::join!(
                     Connection::connect(&place.endpoint, config.clone()),
@@ -348,7 +304,7 @@ fn an_idle_connection_is_small() {
                 all.push((client, server));
             }
             // Idle is when the buffers have been given back.
-            let each = || (HELD.load(Ordering::Relaxed) - before) / (2 * COUNT);
+            let each = || (heap::held() - before) / (2 * COUNT);
             let mut least = usize::MAX;
             for _ in 0..100 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
