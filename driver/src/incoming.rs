@@ -57,7 +57,6 @@ impl<R: Runtime> Incoming<R> {
     ///
     /// # Errors
     /// The message, if it is not a request.
-    #[expect(clippy::result_large_err, reason = "it is given back, not an error")]
     pub fn into_request(self) -> Result<Request<R>, Incoming<R>> {
         Request::new(self)
     }
