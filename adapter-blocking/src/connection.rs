@@ -10,9 +10,7 @@ use bytes::Bytes;
 use sealpipe_core::{
     Close, Config, ConnectionError, Message, Outcome, Role, Stats, session::Backlog,
 };
-#[cfg(unix)]
-use sealpipe_endpoint::Access;
-use sealpipe_endpoint::{Endpoint, Peer};
+use sealpipe_endpoint::{Access, Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
 use std::{
     io::{Read, Write},
@@ -106,7 +104,7 @@ impl Connection {
     ///
     /// It takes two threads, one that reads and one that writes: nothing else could
     /// answer the peer, or keep time limits, while the stream blocks. Sockets and pipes
-    /// of the system's need none: see `from_std`.
+    /// of the system's need none: see `from_std` on Unix and `from_handle` on Windows.
     ///
     /// Once the connection has ended and what it had to say is written, `writer` is
     /// dropped; `reader` only when it returns, for nothing can end its call. A child
@@ -144,6 +142,24 @@ impl Connection {
         config: impl Into<Arc<Config>>,
     ) -> Result<Connection, Error> {
         let connection = sealpipe_driver::Connection::from_std(stream, role, access, config);
+        block_on(connection).map(Connection::new)
+    }
+
+    /// A connection over a named pipe that was opened elsewhere, either end of it, with
+    /// `FILE_FLAG_OVERLAPPED`. Who is at the other end must satisfy `access`: a server is
+    /// checked at once, a client with the first bytes that come from it.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if the server is another user's; [`Error::Connection`] if the
+    /// handshake fails; [`Error::Io`] if the handle is no such pipe.
+    #[cfg(windows)]
+    pub fn from_handle(
+        pipe: std::os::windows::io::OwnedHandle,
+        role: Role,
+        access: &Access,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection, Error> {
+        let connection = sealpipe_driver::Connection::from_handle(pipe, role, access, config);
         block_on(connection).map(Connection::new)
     }
 

@@ -563,3 +563,18 @@ fn sockets_become_streams_and_streams_sockets() {
     client.write_all(b"y").unwrap();
     assert_eq!(read_some(&server), b"y");
 }
+
+#[test]
+fn both_ends_know_who_the_other_is() {
+    let (mut server, client) = Place::new("peer").connection();
+    let own = sealpipe_blocking::User::current().unwrap();
+    assert_eq!(client.peer().unwrap().user, own);
+    if cfg!(windows) {
+        assert_eq!(kind(server.peer()), ErrorKind::WouldBlock);
+    }
+    (&client).write_all(b"hello").unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    let peer = server.peer().unwrap();
+    assert_eq!(peer.user, own);
+    assert_eq!(peer.process, Some(std::process::id()));
+}

@@ -169,3 +169,25 @@ fn a_pipe_opened_elsewhere_becomes_a_stream() {
     let error = LocalStream::try_from(file).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_stream_becomes_a_handle_and_the_handle_a_stream() {
+    let name = name("into-handle");
+    let listener = LocalListener::bind(&name).unwrap();
+    let client = LocalStream::connect(&name).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    // What was written before goes with it, to be read or read already.
+    (&client).write_all(b"first").unwrap();
+    let client = LocalStream::try_from(OwnedHandle::try_from(client).unwrap()).unwrap();
+    let mut first = [0; 5];
+    server.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"first");
+    let server = LocalStream::try_from(OwnedHandle::try_from(server).unwrap()).unwrap();
+    talk(client, server);
+
+    // A client that nobody has checked is not handed out.
+    let _client = LocalStream::connect(&name).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let error = OwnedHandle::try_from(server).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}

@@ -57,7 +57,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime.unwrap_or(Runtime::Tokio);
     match runtime {
         Runtime::Tokio => command::<Tokio>(runtime, arguments.command),
-        // Plain threads drive the same connection: see `block_on`.
+        // Plain threads drive the same connection: see `block_on`. The types of
+        // sealpipe-blocking would add time limits, and need each command twice.
         Runtime::Smol | Runtime::Blocking => command::<Smol>(runtime, arguments.command),
     }
 }

@@ -14,9 +14,7 @@ use sealpipe_core::{
     Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
     session::{Backlog, Interest, Place, Session},
 };
-#[cfg(unix)]
-use sealpipe_endpoint::Access;
-use sealpipe_endpoint::{Endpoint, Peer};
+use sealpipe_endpoint::{Access, Endpoint, Peer};
 use std::{
     fmt,
     future::poll_fn,
@@ -172,6 +170,37 @@ impl<R: Runtime> Connection<R> {
         let halves = R::stream(stream).map_err(Error::io("registering the socket"))?;
         let peer = Arc::new(peer.into());
         Connection::establish(Transport::native(halves), role, config.into(), peer).await
+    }
+
+    /// A connection over a named pipe that was opened elsewhere, either end of it, with
+    /// `FILE_FLAG_OVERLAPPED`. Who is at the other end must satisfy `access`: a server is
+    /// checked at once, a client with the first bytes that come from it.
+    ///
+    /// # Errors
+    /// As [`from_io`](Self::from_io); [`Error::Endpoint`] if the server is another
+    /// user's; [`Error::Io`] if the handle is no such pipe, or the runtime cannot take it.
+    #[cfg(windows)]
+    pub async fn from_handle(
+        pipe: std::os::windows::io::OwnedHandle,
+        role: Role,
+        access: &Access,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Connection<R>, Error> {
+        use sealpipe_endpoint::PipeEnd;
+        let end = sealpipe_endpoint::pipe_end(&pipe).map_err(Error::io("taking over a pipe"))?;
+        let server = match end {
+            PipeEnd::Client => Some(sealpipe_endpoint::server_of(&pipe)?),
+            PipeEnd::Server => None,
+        };
+        if let Some(server) = &server {
+            access.check(server)?;
+        }
+        let halves = R::stream(pipe).map_err(Error::io("registering the pipe"))?;
+        let (transport, peer) = match server {
+            Some(server) => (Transport::native(halves), Arc::new(server.into())),
+            None => Transport::unverified(halves, access.clone(), None),
+        };
+        Connection::establish(transport, role, config.into(), peer).await
     }
 
     /// Two ends of one connection in memory, for tests.

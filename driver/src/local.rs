@@ -41,7 +41,7 @@ impl<R: Runtime> LocalHalves<R> {
     pub fn verify(&mut self) -> io::Result<()> {
         #[cfg(windows)]
         if let Some((access, address)) = &self.unchecked {
-            let peer = listener::verified(&self.read, access, address)?;
+            let peer = listener::verified(&self.read, access, Some(address))?;
             let _ = self.peer.set(peer);
             self.unchecked = None;
         }

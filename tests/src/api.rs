@@ -6,7 +6,8 @@ use crate::Raw;
 use sealpipe_driver::{
     Error, Incoming, Runtime, SendError,
     vocabulary::{
-        Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
+        Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
+        Stats,
     },
 };
 use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
@@ -28,12 +29,13 @@ pub trait Adapter: Copy + Debug + Send + Sync + 'static {
     /// As `Listener::bind`.
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error>;
 
-    /// Accepts on what listens already.
+    /// Accepts on what listens already, with so many handshakes at once at most.
     ///
     /// # Errors
     /// As `ListenOptions::listen`.
     fn listen(
         listener: sealpipe_endpoint::Listener,
+        handshakes: usize,
         config: impl Into<Arc<Config>>,
     ) -> Result<Self::Listener, Error>;
 
@@ -78,15 +80,14 @@ pub trait Adapter: Copy + Debug + Send + Sync + 'static {
         config: impl Into<Arc<Config>> + Send,
     ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 
-    /// A connection over a socket of std's.
+    /// A connection over a socket or pipe that was opened elsewhere.
     ///
     /// # Errors
-    /// As `Connection::from_std`.
-    #[cfg(unix)]
-    fn from_std(
-        stream: std::os::unix::net::UnixStream,
+    /// As `Connection::from_std` and `Connection::from_handle`.
+    fn from_handle(
+        stream: sealpipe_endpoint::Stream,
         role: Role,
-        access: &sealpipe_driver::vocabulary::Access,
+        access: &Access,
         config: impl Into<Arc<Config>> + Send,
     ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 }

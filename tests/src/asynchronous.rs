@@ -7,7 +7,8 @@ use crate::{
 use sealpipe_driver::{
     ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
     vocabulary::{
-        Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
+        Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
+        Stats,
     },
 };
 use sealpipe_smol::Smol;
@@ -78,9 +79,12 @@ impl<R: Asynchronous> Adapter for R {
 
     fn listen(
         listener: sealpipe_endpoint::Listener,
+        handshakes: usize,
         config: impl Into<Arc<Config>>,
     ) -> Result<Self::Listener, Error> {
-        ListenOptions::new(config).listen(listener)
+        ListenOptions::new(config)
+            .max_handshakes(handshakes)
+            .listen(listener)
     }
 
     async fn connect_within(
@@ -107,14 +111,17 @@ impl<R: Asynchronous> Adapter for R {
         sealpipe_driver::Connection::from_io(R::stream_of(stream), role, config).await
     }
 
-    #[cfg(unix)]
-    async fn from_std(
-        stream: std::os::unix::net::UnixStream,
+    async fn from_handle(
+        stream: sealpipe_endpoint::Stream,
         role: Role,
-        access: &sealpipe_driver::vocabulary::Access,
+        access: &Access,
         config: impl Into<Arc<Config>> + Send,
     ) -> Result<Self::Connection, Error> {
-        sealpipe_driver::Connection::from_std(stream, role, access, config).await
+        #[cfg(unix)]
+        let connection = sealpipe_driver::Connection::from_std(stream, role, access, config);
+        #[cfg(windows)]
+        let connection = sealpipe_driver::Connection::from_handle(stream, role, access, config);
+        connection.await
     }
 }
 

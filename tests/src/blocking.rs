@@ -8,7 +8,8 @@ use sealpipe_blocking::{ConnectOptions, Incoming, Interrupter, ListenOptions};
 use sealpipe_driver::{
     Error, SendError,
     vocabulary::{
-        Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role, Stats,
+        Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
+        Stats,
     },
 };
 use sealpipe_smol::Smol;
@@ -92,9 +93,11 @@ impl Adapter for Blocking {
 
     fn listen(
         listener: sealpipe_endpoint::Listener,
+        handshakes: usize,
         config: impl Into<Arc<Config>>,
     ) -> Result<Listener, Error> {
         ListenOptions::new(config)
+            .max_handshakes(handshakes)
             .listen(listener)
             .map(Listener::new)
     }
@@ -129,17 +132,21 @@ impl Adapter for Blocking {
         Blocking::from_io(reader, writer, role, config).await
     }
 
-    #[cfg(unix)]
-    async fn from_std(
-        stream: std::os::unix::net::UnixStream,
+    async fn from_handle(
+        stream: sealpipe_endpoint::Stream,
         role: Role,
-        access: &sealpipe_driver::vocabulary::Access,
+        access: &Access,
         config: impl Into<Arc<Config>> + Send,
     ) -> Result<Connection, Error> {
         let (access, config) = (access.clone(), config.into());
-        call(move || sealpipe_blocking::Connection::from_std(stream, role, &access, config))
-            .await
-            .map(Connection)
+        call(move || {
+            #[cfg(unix)]
+            return sealpipe_blocking::Connection::from_std(stream, role, &access, config);
+            #[cfg(windows)]
+            return sealpipe_blocking::Connection::from_handle(stream, role, &access, config);
+        })
+        .await
+        .map(Connection)
     }
 }
 

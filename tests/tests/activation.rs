@@ -44,7 +44,7 @@ fn helper() {
 async fn serve<R: Adapter>() {
     let mut passed = activated().unwrap();
     assert_eq!(passed.len(), 1);
-    let mut listener = R::listen(passed.remove(0), Config::default()).unwrap();
+    let mut listener = R::listen(passed.remove(0), 1, Config::default()).unwrap();
     let connection = listener.accept().await.unwrap();
     let message = connection.recv().await.unwrap().unwrap();
     say(std::str::from_utf8(&message.payload).unwrap());

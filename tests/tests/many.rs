@@ -1,15 +1,19 @@
 //! Many clients at once, and clients that are there before their server.
 
-use sealpipe_driver::vocabulary::{AckLevel, Message, Outcome};
+use sealpipe_driver::{
+    Error,
+    vocabulary::{Access, AckLevel, ConnectionError, Message, Outcome, Status},
+};
 use sealpipe_tests::{
     Adapter,
     api::{Connection, Listener},
-    modes, place, within,
+    modes, place, raw, within,
 };
 use std::time::Duration;
 
 sealpipe_tests::on_every_adapter! {
-    clients_wait_for_their_server;
+    clients_wait_for_their_server,
+    who_comes_while_all_handshakes_are_taken_is_told_to_come_again;
     on two threads: two_hundred_at_once
 }
 
@@ -94,6 +98,42 @@ async fn clients_wait_for_their_server<R: Adapter>() {
             for client in waiting {
                 client.await.unwrap();
             }
+        })
+        .await;
+    }
+}
+
+async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapter>() {
+    for (name, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let access = Access::SameUser;
+            let listener = sealpipe_endpoint::listen(&place.endpoint, &access).unwrap();
+            let mut listener = R::listen(listener, 2, config.clone()).unwrap();
+            // They take both places, and say nothing.
+            let mut silent = Vec::new();
+            for _ in 0..2 {
+                silent.push(raw::connect_patiently(&place.endpoint).await);
+            }
+            let limit = Duration::from_millis(300);
+            let connecting = R::connect_within(limit, false, &place.endpoint, config.clone());
+            let error = connecting.await.unwrap_err();
+            let Error::Timeout {
+                last: Some(last), ..
+            } = &error
+            else {
+                panic!("{name}: {error}")
+            };
+            let busy = ConnectionError::Refused(Status::Busy);
+            assert_eq!(last.connection(), Some(&busy), "{name}");
+            // One leaves, and makes room.
+            silent.pop();
+            let (client, server) = tokio::join!(
+                R::connect_within(LIMIT, false, &place.endpoint, config),
+                listener.accept()
+            );
+            drop((client.unwrap(), server.unwrap()));
         })
         .await;
     }

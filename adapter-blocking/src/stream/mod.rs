@@ -73,7 +73,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sealpipe_endpoint::{Access, Backoff, Connected, Endpoint, ErrorKind, ListenOptions};
+use sealpipe_endpoint::{Access, Backoff, Connected, Endpoint, ErrorKind, ListenOptions, Peer};
 
 /// A stream of bytes to one peer: a Unix socket, or a Windows named pipe.
 ///
@@ -157,6 +157,16 @@ impl LocalStream {
     /// What the system reports.
     pub fn peer_addr(&self) -> io::Result<LocalAddr> {
         self.0.peer_addr().map(LocalAddr)
+    }
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` on Windows for a client of which nothing was read yet: until then
+    /// the system does not say. What the system reports.
+    pub fn peer(&self) -> io::Result<Peer> {
+        self.0.peer()
     }
 
     /// How long a read may wait before it fails with `WouldBlock`; for as long

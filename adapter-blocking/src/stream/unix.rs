@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealpipe_endpoint::{Access, Claim, Connected};
+use sealpipe_endpoint::{Access, Claim, Connected, Peer};
 
 use super::{LocalListener, LocalStream};
 
@@ -45,6 +45,10 @@ impl Stream {
 
     pub(super) fn peer_addr(&self) -> io::Result<Addr> {
         self.traced("getpeername", self.0.peer_addr())
+    }
+
+    pub(super) fn peer(&self) -> io::Result<Peer> {
+        Ok(sealpipe_endpoint::peer_of(&self.0)?)
     }
 
     pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {

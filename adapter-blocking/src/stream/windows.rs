@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use sealpipe_endpoint::{
-    Access, Address, Claim, Connected, Endpoint, Event, ListenOptions, PipeInstance, PipeReader,
-    PipeWriter, client_of, pipe_halves, wait_any,
+    Access, Address, Claim, Connected, Endpoint, Event, ListenOptions, Peer, PipeEnd, PipeInstance,
+    PipeReader, PipeWriter, client_of, pipe_end, pipe_halves, server_of, wait_any,
 };
 
 use super::LocalStream;
@@ -128,6 +128,23 @@ impl Stream {
 
     pub(super) fn peer_addr(&self) -> io::Result<Addr> {
         Ok(self.0.peer.clone())
+    }
+
+    pub(super) fn peer(&self) -> io::Result<Peer> {
+        let pipe = self.handle()?;
+        let peer = match pipe_end(&pipe)? {
+            PipeEnd::Client => server_of(&pipe),
+            PipeEnd::Server => client_of(&pipe),
+        };
+        Ok(peer?)
+    }
+
+    /// Another handle of the pipe.
+    fn handle(&self) -> io::Result<OwnedHandle> {
+        match &*lock(&self.0.reading.half) {
+            Some(reading) => reading.reader.as_handle().try_clone_to_owned(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
@@ -332,6 +349,24 @@ impl TryFrom<OwnedHandle> for LocalStream {
 
     fn try_from(pipe: OwnedHandle) -> io::Result<LocalStream> {
         Stream::new(pipe_halves(pipe)?, None, None, None).map(LocalStream)
+    }
+}
+
+/// Waits, within the write timeout, until what was taken has been written. A client
+/// whose user was not checked yet, for nothing was read from it, is not handed out:
+/// that fails with `WouldBlock`.
+impl TryFrom<LocalStream> for OwnedHandle {
+    type Error = io::Error;
+
+    fn try_from(LocalStream(stream): LocalStream) -> io::Result<OwnedHandle> {
+        stream.flush()?;
+        let reading = lock(&stream.0.reading.half);
+        let unchecked = reading.as_ref().and_then(|half| half.unchecked.as_ref());
+        if unchecked.is_some_and(|access| *access != Access::Anyone) {
+            return Err(sealpipe_endpoint::Error::IdentityNotYet.into());
+        }
+        drop(reading);
+        stream.handle()
     }
 }
 

@@ -101,23 +101,41 @@ fn take_in<R: Runtime>(pipe: R::Instance, intake: &Intake<R>) {
         let _ = write.poll_write(&mut context, &mut intake.refusal(Status::Busy));
         return;
     };
-    let mut transport = Transport::native((read, write));
-    let peer = Arc::new(OnceLock::new());
-    let (found, access, address) = (peer.clone(), intake.access.clone(), intake.address.clone());
-    transport.verify = Some(Box::new(move |pipe: BorrowedHandle<'_>| {
-        verified(&pipe, &access, &address).is_ok_and(|peer| found.set(peer).is_ok())
-    }));
+    let address = Some(intake.address.clone());
+    let (transport, peer) = Transport::unverified((read, write), intake.access.clone(), address);
     intake.shake_hands(transport, peer, permit);
+}
+
+impl<R: Runtime> Transport<R> {
+    /// A server's end, whose client is checked with the first bytes that come; and where
+    /// it will then be told who that is.
+    pub(crate) fn unverified(
+        halves: (R::Read, R::Write),
+        access: Access,
+        address: Option<Address>,
+    ) -> (Transport<R>, Arc<OnceLock<Peer>>) {
+        let mut transport = Transport::native(halves);
+        let peer = Arc::new(OnceLock::new());
+        let found = peer.clone();
+        transport.verify = Some(Box::new(move |pipe: BorrowedHandle<'_>| {
+            let peer = verified(&pipe, &access, address.as_ref());
+            peer.is_ok_and(|peer| found.set(peer).is_ok())
+        }));
+        (transport, peer)
+    }
 }
 
 /// Who the client is, of whom the first bytes were read.
 pub(crate) fn verified(
     pipe: &impl AsHandle,
     access: &Access,
-    address: &Address,
+    address: Option<&Address>,
 ) -> Result<Peer, sealpipe_endpoint::Error> {
     client_of(pipe)
         .and_then(|peer| access.check(&peer).map(|()| peer))
-        .map_err(|error| error.at(address))
+        .map_err(|error| match address {
+            Some(address) => error.at(address),
+            None => error,
+        })
         .inspect_err(|error| tracing::warn!(%error, "a client was refused"))
 }

@@ -16,7 +16,7 @@ pub(crate) use connect::connect;
 pub(crate) use listen::listen;
 pub use listen::{Claim, Listener};
 pub use peer::{client_of, permissions_of, server_of};
-pub use pipe::{PipeInstance, PipeReader, PipeWriter, pipe_halves};
+pub use pipe::{PipeEnd, PipeInstance, PipeReader, PipeWriter, pipe_end, pipe_halves};
 pub(crate) use places::addresses;
 pub(crate) use token::current_user;
 pub use wait::{Event, WAIT_MOST, wait_any};

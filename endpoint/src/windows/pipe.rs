@@ -19,7 +19,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
-use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo};
+use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo, PIPE_SERVER_END};
 
 use super::listen::is;
 use super::operation::Operation;
@@ -43,7 +43,7 @@ const BLOCKS: usize = 64;
 /// overlapped use, on which every call would block; anything that the system
 /// reports when it has no more events.
 pub fn pipe_halves(pipe: OwnedHandle) -> io::Result<(PipeReader, PipeWriter)> {
-    check(pipe.as_handle())?;
+    pipe_end(&pipe)?;
     halves(&Arc::new(pipe))
 }
 
@@ -327,7 +327,7 @@ impl PipeInstance {
     ///
     /// As [`pipe_halves`].
     pub fn new(pipe: OwnedHandle) -> io::Result<PipeInstance> {
-        check(pipe.as_handle())?;
+        pipe_end(&pipe)?;
         Ok(PipeInstance {
             operation: Operation::new(Arc::new(pipe))?,
         })
@@ -409,14 +409,30 @@ fn is_aborted(error: &io::Error) -> bool {
     is(error, ERROR_OPERATION_ABORTED)
 }
 
-/// Whether the handle is a pipe on which calls return at once.
-fn check(pipe: BorrowedHandle<'_>) -> io::Result<()> {
-    // SAFETY: the handle is borrowed for the call, and the null pointers ask
-    // for nothing.
+/// Which end of a pipe a handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipeEnd {
+    /// The one that connected; [`server_of`](crate::server_of) tells its peer.
+    Client,
+    /// The one that was connected to; [`client_of`](crate::client_of) tells its peer.
+    Server,
+}
+
+/// Which end it is, if it is a pipe on which calls return at once.
+///
+/// # Errors
+///
+/// `InvalidInput` if it is no pipe, or one that was opened without
+/// `FILE_FLAG_OVERLAPPED`.
+pub fn pipe_end(pipe: &impl AsHandle) -> io::Result<PipeEnd> {
+    let pipe = pipe.as_handle();
+    let mut flags = 0;
+    // SAFETY: the handle is borrowed for the call, the pointer is to a live
+    // variable, and the null pointers ask for nothing.
     let is_pipe = unsafe {
         GetNamedPipeInfo(
             pipe.as_raw_handle(),
-            ptr::null_mut(),
+            &raw mut flags,
             ptr::null_mut(),
             ptr::null_mut(),
             ptr::null_mut(),
@@ -448,5 +464,9 @@ fn check(pipe: BorrowedHandle<'_>) -> io::Result<()> {
             "the pipe was opened for blocking use; open it with FILE_FLAG_OVERLAPPED",
         ));
     }
-    Ok(())
+    Ok(if flags & PIPE_SERVER_END == 0 {
+        PipeEnd::Client
+    } else {
+        PipeEnd::Server
+    })
 }

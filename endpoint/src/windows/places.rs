@@ -11,15 +11,7 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
             let User::Sid(sid) = User::current()? else {
                 return Ok(Vec::new());
             };
-            let everywhere = at(format!(r"\\.\pipe\{sid}\{name}"));
-            if token::in_app_container() {
-                Ok(vec![
-                    at(format!(r"\\.\pipe\LOCAL\{sid}\{name}")),
-                    everywhere,
-                ])
-            } else {
-                Ok(vec![everywhere])
-            }
+            Ok(named(&sid, name, token::in_app_container()))
         }
         Kind::Pipe(name) => Ok(vec![at(name.clone())]),
         Kind::Path(path) => Err(Error::Unsupported {
@@ -29,8 +21,32 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
     }
 }
 
+/// In an app container only names of its own can be made; others' are there to be
+/// connected to, if they let it in.
+fn named(sid: &str, name: &str, in_app_container: bool) -> Vec<Address> {
+    let own = in_app_container.then(|| at(format!(r"\\.\pipe\LOCAL\{sid}\{name}")));
+    let everywhere = at(format!(r"\\.\pipe\{sid}\{name}"));
+    own.into_iter().chain([everywhere]).collect()
+}
+
 fn at(name: String) -> Address {
     Address {
         place: Place::Pipe(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_an_app_container_the_own_place_comes_before_the_usual_one() {
+        let places = |contained| -> Vec<String> {
+            let places = named("S-1-5-21-7", "app", contained);
+            places.iter().map(ToString::to_string).collect()
+        };
+        let (own, usual) = (r"\\.\pipe\LOCAL\S-1-5-21-7\app", r"\\.\pipe\S-1-5-21-7\app");
+        assert_eq!(places(true), [own, usual]);
+        assert_eq!(places(false), [usual]);
     }
 }
