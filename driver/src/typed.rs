@@ -2,7 +2,7 @@
 
 use sealpipe_core::Message;
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
-use std::{any::type_name, fmt};
+use std::{any::type_name, fmt, io};
 
 /// So much of what a format's library says is kept: it quotes what the peer wrote.
 const MAX_QUOTED: usize = 256;
@@ -90,28 +90,30 @@ pub struct Json;
 
 impl Format for Json {
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, FormatError> {
-        let mut bytes = Vec::new();
-        let mut json = serde_json::Serializer::new(&mut bytes);
-        serde_path_to_error::serialize(value, &mut json)
-            .map_err(|error| FormatError::encode::<T>(error.path(), error.inner()))?;
-        Ok(bytes)
+        serde_json::to_vec(value).map_err(|error| {
+            let mut json = serde_json::Serializer::new(io::sink());
+            let again = serde_path_to_error::serialize(value, &mut json);
+            FormatError::encode::<T>(field(again), error)
+        })
     }
 
     fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FormatError> {
-        let mut json = serde_json::Deserializer::from_slice(payload);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let (inner, place) = (error.inner(), json_place(error.inner()));
-            if inner.is_data() {
-                FormatError::mismatch::<T>(error.path(), place, json_reason(inner))
-            } else {
-                FormatError::malformed("JSON", place, json_reason(inner))
+        serde_json::from_slice(payload).map_err(|error| {
+            let (place, reason) = (json_place(&error), json_reason(&error));
+            if !error.is_data() {
+                return FormatError::malformed("JSON", place, reason);
             }
-        })?;
-        json.end().map_err(|error| {
-            FormatError::malformed("JSON", json_place(&error), json_reason(&error))
-        })?;
-        Ok(value)
+            let mut json = serde_json::Deserializer::from_slice(payload);
+            let again = serde_path_to_error::deserialize::<_, T>(&mut json);
+            FormatError::mismatch::<T>(field(again), place, reason)
+        })
     }
+}
+
+/// The way to what does not fit. To keep track of it makes reading take twice as
+/// long, so that is done only when there is something to be named.
+fn field<T, E>(again: Result<T, serde_path_to_error::Error<E>>) -> String {
+    again.map_or_else(|error| error.path().to_string(), |_| String::new())
 }
 
 fn json_place(error: &serde_json::Error) -> String {
