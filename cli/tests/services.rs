@@ -113,7 +113,7 @@ fn a_command_answers_on_every_runtime() {
         let place = Place::new();
         let listener = place.listen(&["--exec", CAT, "--count", "3", "--runtime", runtime]);
         let asked = place.run("request", &["hello"]).expect(0);
-        // find ends lines in the way of its system.
+        // A command ends lines in the way of its system.
         assert_eq!(asked.stdout.replace("\\r\\n", ""), "hello\n", "{runtime}");
         let sent = place.send(&["quiet"]).expect(0);
         assert_eq!(sent.outcomes(), [0, 0, 1, 0, 0, 0]);
