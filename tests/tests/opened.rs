@@ -98,7 +98,7 @@ async fn what_is_no_such_stream<R: Adapter>() {
     #[cfg(windows)]
     let file: std::os::windows::io::OwnedHandle = std::fs::File::open("NUL").unwrap().into();
     let config = Config::default();
-    let refused = R::from_handle(file.into(), Role::Initiator, &Access::SameUser, config).await;
+    let refused = R::from_handle(file, Role::Initiator, &Access::SameUser, config).await;
     assert!(
         matches!(refused, Err(Error::Endpoint(_) | Error::Io { .. })),
         "{refused:?}"
