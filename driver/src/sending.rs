@@ -3,7 +3,7 @@
 use crate::{
     Error, Runtime, SendError,
     connection::{Owner, Waiting, reason_to_error},
-    shared::Shared,
+    shared::{Now, Shared},
     timeout::timeout,
 };
 use sealpipe_core::{
@@ -55,7 +55,7 @@ async fn take_in<R: Runtime>(
     waiting: &mut Waiting<'_, R>,
     message: Message,
 ) -> Result<MessageId, SendError> {
-    let now = R::now();
+    let now = waiting.now.get::<R>();
     let message = match owner.shared.session(|session| session.send(now, message)) {
         Ok(id) => return Ok(id),
         Err(error) if error.reason == SendErrorReason::Full => error.message,
@@ -203,7 +203,7 @@ pub struct Delivery<R: Runtime> {
 
 impl<R: Runtime> Delivery<R> {
     fn queued(shared: &Arc<Shared<R>>, id: MessageId) -> Delivery<R> {
-        shared.drive_write(R::now());
+        shared.flush(R::now());
         shared.leave(&mut Place::default());
         Delivery {
             shared: shared.clone(),
@@ -219,7 +219,7 @@ impl<R: Runtime> Delivery<R> {
         let cancelled = self
             .shared
             .with(|session, waiters| session.with(waiters, |core| core.cancel(self.id)));
-        self.shared.drive_write(R::now());
+        self.shared.flush(R::now());
         self.shared.leave(&mut Place::default());
         cancelled
     }
@@ -232,9 +232,14 @@ impl<R: Runtime> Future for Delivery<R> {
         let Delivery { shared, id, place } = &mut *self;
         let id = *id;
         shared
-            .poll_wait(context, place, Interest::Outcome(id), true, |session| {
-                take(session, id)
-            })
+            .poll_wait(
+                context,
+                Now::default(),
+                place,
+                Interest::Outcome(id),
+                true,
+                |session| take(session, id),
+            )
             .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))
     }
 }
