@@ -94,11 +94,11 @@ async fn whose_other_end_is_not_allowed<R: Adapter>() {
 
 async fn what_is_no_such_stream<R: Adapter>() {
     #[cfg(unix)]
-    let file: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    let file = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     #[cfg(windows)]
-    let file: std::os::windows::io::OwnedHandle = std::fs::File::open("NUL").unwrap().into();
+    let file = std::fs::File::open("NUL").unwrap();
     let config = Config::default();
-    let refused = R::from_handle(file, Role::Initiator, &Access::SameUser, config).await;
+    let refused = R::from_handle(file.into(), Role::Initiator, &Access::SameUser, config).await;
     assert!(
         matches!(refused, Err(Error::Endpoint(_) | Error::Io { .. })),
         "{refused:?}"

@@ -578,6 +578,12 @@ impl Connection {
         self.output_due()
     }
 
+    /// Whether an ACK is to go out before long, if not now.
+    #[inline]
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.inbound.has_unacked()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the
     /// latest. May be early, and changes with every other call.
     #[inline]
