@@ -2,18 +2,15 @@
 
 use crate::{Error, Incoming, Request, RequestError, SendError};
 use bytes::Bytes;
-use futures_core::Stream;
 use sealpipe_core::{
     Close, Config, Message, Outcome, Rejection, Stats,
     service::{PatternError, RemoteError},
     session::Backlog,
 };
-use sealpipe_driver::{ClientId, Observer, Report, Response, ServerEvent};
+use sealpipe_driver::{ClientId, Observer, Report, Response, ServerEvent, ServerEvents};
 use sealpipe_endpoint::{Access, Address, Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
 use std::{
-    future::poll_fn,
-    pin::Pin,
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
@@ -45,6 +42,21 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (client, request);
         let none = "this server answers no requests";
         Err(RemoteError::new(RemoteError::NO_HANDLER, none))
+    }
+}
+
+/// Takes no messages and answers no requests: for a server that only publishes, or
+/// [relays](ServerOptions::relay).
+impl Handler for () {}
+
+/// For a handler that others reach too.
+impl<H: Handler> Handler for Arc<H> {
+    fn message(&self, client: &Client, message: &mut Incoming) -> Result<(), Rejection> {
+        (**self).message(client, message)
+    }
+
+    fn request(&self, client: &Client, request: &mut Request) -> Result<Response, RemoteError> {
+        (**self).request(client, request)
     }
 }
 
@@ -80,6 +92,11 @@ impl Client {
     /// Its name, which no other client of this server ever has.
     pub fn id(&self) -> ClientId {
         self.0.id()
+    }
+
+    /// Its server: for handlers that publish, look at other clients, or stop it.
+    pub fn server(&self) -> Server {
+        Server(self.0.server().clone())
     }
 
     /// Who it is.
@@ -191,6 +208,12 @@ impl ServerOptions {
         ServerOptions(self.0.observer(observer))
     }
 
+    /// Everything that will happen, from [`Happening::Started`](crate::Happening) on;
+    /// see also [`Server::events`].
+    pub fn events(&self) -> impl Iterator<Item = ServerEvent> + Send + use<> {
+        blocking(self.0.events())
+    }
+
     /// Claims the endpoint and serves clients there.
     ///
     /// # Errors
@@ -255,10 +278,7 @@ impl Server {
 
     /// What happens from now on; the iterator blocks, and ends with the server.
     pub fn events(&self) -> impl Iterator<Item = ServerEvent> + Send + use<> {
-        let mut events = self.0.events();
-        std::iter::from_fn(move || {
-            block_on(poll_fn(|context| Pin::new(&mut events).poll_next(context)))
-        })
+        blocking(self.0.events())
     }
 
     /// How its life has been so far.
@@ -293,4 +313,8 @@ impl Server {
     pub fn publish(&self, topic: &str, payload: impl Into<Bytes>) -> Result<usize, PatternError> {
         block_on(self.0.publish(topic, payload))
     }
+}
+
+fn blocking(mut events: ServerEvents) -> impl Iterator<Item = ServerEvent> + Send {
+    std::iter::from_fn(move || block_on(events.recv()))
 }

@@ -1,7 +1,8 @@
 //! What can be said on the command line.
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use sealpipe_driver::vocabulary::{AckLevel, Endpoint};
+use sealpipe_core::service::check_topic;
+use sealpipe_driver::vocabulary::{AckLevel, Endpoint, Pattern, PatternError};
 use std::{path::PathBuf, time::Duration};
 
 /// Messages between two programs of one machine: framed, acknowledged, and
@@ -56,7 +57,7 @@ Exit codes:
   3  nothing there, refused, or the name is in use
   4  key, mode or identity mismatch, or the other side does not speak sealpipe
   5  a deadline passed, or the outcome of a message is unknown
-  6  a message was rejected or too large
+  6  a message was rejected or too large, or a request answered with an error
   7  the peer broke the protocol
 Where several apply, the one that is first in 7, 4, 5, 6, 3 counts.";
 
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     Demo,
     Listen(Listen),
     Send(Send),
+    Request(Request),
+    Publish(Publish),
+    Subscribe(Subscribe),
     Ping(Ping),
     Doctor(Doctor),
     /// The other process of `demo`.
@@ -152,9 +156,11 @@ pub(crate) struct Reach {
 /// Receive messages and print each as one line.
 ///
 /// Prints "listening on ADDRESS" to stderr once it can be connected to, then
-/// each message of any connection as one line on stdout. A message counts as
-/// processed, and its sender is told so, when its line has been written and
-/// flushed. Ends on control-C.
+/// each message and request of any connection as one line on stdout. A message
+/// counts as processed, and its sender is told so, when its line has been written
+/// and flushed, or when --exec's command has accepted it. Requests are answered
+/// with --echo or --exec. Events that one client publishes go to the others that
+/// have subscribed to them, and are not printed. Ends on control-C.
 ///
 /// In a line, a backslash is written \\, a line feed \n, a carriage return \r, a
 /// tab \t, and every other byte of a control character, of a Unicode line
@@ -176,13 +182,30 @@ pub(crate) struct Listen {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Send each message's bytes back to its sender, after printing it
+    /// Send each message's bytes back to its sender, after printing it; with
+    /// --exec, what the command prints. Answers requests likewise
     #[arg(long)]
     pub(crate) echo: bool,
 
-    /// End with exit code 0 after N messages over all connections
+    /// Run COMMAND in a shell for each message, which is its stdin. Exit status 0
+    /// accepts the message, another rejects it with code 256 + status. What it
+    /// prints, at most --max-message bytes, answers a request, and is dropped for
+    /// other messages unless there is --echo. A request that nobody waits for any
+    /// more ends its command
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) exec: Option<String>,
+
+    /// End with exit code 0 after N messages and requests over all connections
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+
+    /// End with exit code 0 when a message says just this; it is not printed
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop_message: Option<String>,
+
+    /// End with exit code 0 when nothing has come for so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) idle: Option<Duration>,
 }
 
 /// Send a message, or one for each line of stdin, and say what became of it.
@@ -256,6 +279,81 @@ impl From<Ack> for AckLevel {
     }
 }
 
+/// Ask, and print the reply as one line.
+///
+/// The line is written as `listen` writes messages. An error that the other
+/// program answers with is printed to stderr.
+#[derive(Debug, Args)]
+pub(crate) struct Request {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// The request
+    pub(crate) text: String,
+
+    /// Print the bytes of the reply as they are, and nothing else
+    #[arg(long)]
+    pub(crate) raw: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Publish an event to those that have subscribed to its topic.
+///
+/// The listener hands it on; done when it has. That nobody has subscribed is no
+/// error.
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// What it is about: segments between slashes, such as jobs/7/log
+    #[arg(value_parser = topic)]
+    pub(crate) topic: String,
+
+    /// The event
+    pub(crate) text: String,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Print the events of the topics that match a pattern, each as one line.
+///
+/// Prints "subscribed to PATTERN at ADDRESS" to stderr, then a line "TOPIC TEXT"
+/// for each event, both written as `listen` writes messages, a space in a topic
+/// as \x20. Events that come faster than they can be printed are dropped, oldest
+/// first, and how many is said on stderr. Ends on control-C, or when the listener
+/// ends.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    about = "Print the events of the topics that match a pattern, each as one line"
+)]
+pub(crate) struct Subscribe {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Which topics: in place of a segment, * is any one, and ** any number, also
+    /// none; as in jobs/*/log or jobs/**
+    #[arg(value_parser = pattern)]
+    pub(crate) pattern: String,
+
+    /// Print an object of JSON a line instead:
+    /// {"topic":"jobs/7","missed":0,"length":5,"text":"begun"}, with "base64" in
+    /// place of "text" where the event is not UTF-8
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// End with exit code 0 after N events; with 3 if the listener ends before
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 /// Measure round trips to a listener.
 ///
 /// The listener's protocol answers, whatever its program is busy with.
@@ -319,6 +417,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn topic(text: &str) -> Result<String, PatternError> {
+    check_topic(text).map(|()| text.to_owned())
+}
+
+fn pattern(text: &str) -> Result<String, PatternError> {
+    Pattern::new(text).map(|pattern| pattern.as_str().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +455,10 @@ mod tests {
             "sealpipe send app --file x --timeout 0.5 --attempts 3 --wait",
             "sealpipe send app -- -x",
             "sealpipe ping app --count 1000 --interval 0",
+            "sealpipe listen app --exec cat --idle 0.5 --stop-message stop",
+            "sealpipe request app status --timeout 2 --raw",
+            "sealpipe publish app jobs/7 begun --wait",
+            "sealpipe subscribe app jobs/** --json --count 2",
             "sealpipe doctor app --build-key --timeout 0.5",
         ] {
             parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -365,6 +475,10 @@ mod tests {
             "sealpipe send app text --json",
             "sealpipe send app text --ack maybe",
             "sealpipe ping app --count 1001",
+            "sealpipe listen app --idle 0",
+            "sealpipe request app",
+            "sealpipe publish app jobs/* begun",
+            "sealpipe subscribe app jobs//7",
             "sealpipe demo --runtime threads",
         ] {
             assert_eq!(parse(bad).expect_err(bad).exit_code(), 2, "{bad}");

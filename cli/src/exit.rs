@@ -2,8 +2,8 @@
 
 use sealpipe_core::{Sealed, SendErrorReason};
 use sealpipe_driver::{
-    Error, SendError,
-    vocabulary::{Close, ConnectionError, EndpointError, ErrorKind, Status},
+    Error, RequestError, SendError, SubscribeError,
+    vocabulary::{Close, ConnectionError, EndpointError, ErrorKind, RemoteError, Status},
 };
 use std::{error::Error as _, fmt};
 
@@ -23,7 +23,7 @@ pub(crate) enum Code {
     Mismatch = 4,
     /// A deadline passed, or an outcome is unknown.
     Unknown = 5,
-    /// Rejected or too large.
+    /// Rejected, too large, or answered with an error.
     Rejected = 6,
     /// The peer broke the protocol.
     Protocol = 7,
@@ -172,6 +172,28 @@ pub(crate) fn of_send(error: &SendError) -> Code {
             let why = end.as_ref().map_or(Code::Unknown, of_connection);
             Code::Unknown.worse(why)
         }
+        _ => Code::Local,
+    }
+}
+
+/// Of a request that was not answered with a reply.
+pub(crate) fn of_request(error: &RequestError) -> Code {
+    match error {
+        // The other side's deadline, as good as this one's.
+        RequestError::Remote(error) if error.code == RemoteError::DEADLINE => Code::Unknown,
+        RequestError::Remote(_) => Code::Rejected,
+        RequestError::Send(error) => of_send(error),
+        RequestError::NoReply => Code::Unknown,
+        _ => Code::Local,
+    }
+}
+
+/// Of a subscription that could not be had, or has ended.
+pub(crate) fn of_subscription(error: &SubscribeError) -> Code {
+    match error {
+        SubscribeError::Pattern(_) => Code::Usage,
+        SubscribeError::Refused(error) => of_request(error),
+        SubscribeError::Connection(end) => of_connection(end),
         _ => Code::Local,
     }
 }

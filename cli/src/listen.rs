@@ -2,167 +2,177 @@
 
 use crate::{
     args::Listen,
+    exec::{Exec, Refused},
     exit::{Code, Failure},
     key,
     output::{End, Format, Output},
     stop,
     text::note,
 };
+use bytes::Bytes;
 use sealpipe_driver::{
-    Connection, Listener, Runtime,
-    vocabulary::{Close, Kind, Message, Received, Rejection},
+    Client, Handler, Happening, Incoming, Request, Response, Runtime, ServerEvent, ServerOptions,
+    vocabulary::{Received, Rejection, RemoteError},
 };
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet};
 
-/// How long the goodbyes may take in all: somewhat more than each may.
+/// How long goodbyes may take in all: somewhat more than each may.
 const GOODBYES: Duration = Duration::from_secs(6);
-
-/// What every connection works with.
-#[derive(Clone)]
-struct Desk<R: Runtime> {
-    output: Output<R>,
-    format: Format,
-    echo: bool,
-    /// How many more messages are wanted.
-    tickets: Arc<AtomicU64>,
-    stopping: watch::Receiver<bool>,
-}
-
-impl<R: Runtime> Desk<R> {
-    /// The right to print one message, if there is one left.
-    fn ticket(&self) -> bool {
-        let take = |left: u64| left.checked_sub(1);
-        self.tickets
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
-    }
-}
+/// How long commands may run on when the listener is to end.
+const COMMANDS: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
     let config = key::config(&args.common, None)?;
     let endpoint = &args.common.endpoint;
-    let mut listener = Listener::<R>::bind(endpoint, config)
-        .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))?;
-    let (output, mut ended) = Output::start(args.count).map_err(|error| {
-        Failure::new(
-            Code::Local,
-            format!("cannot start a thread: {error}; end other programs"),
-        )
-    })?;
-    let (stop, stopping) = watch::channel(false);
+    let stop_timeout = match args.exec {
+        Some(_) => COMMANDS,
+        None => GOODBYES,
+    };
+    // Commands and their pipes are tokio's, whatever drives the connections.
+    let tokio = tokio::runtime::Handle::current();
+    let mut options = ServerOptions::<R>::new(config)
+        .relay(true)
+        .stop_timeout(stop_timeout)
+        .observer(observe)
+        .spawner(move |task| drop(tokio.spawn(task)));
+    if let Some(text) = args.stop_message {
+        options = options.stop_message(text);
+    }
+    if let Some(idle) = args.idle {
+        options = options.idle_timeout(idle);
+    }
+    let (output, ended) = Output::start(args.count)?;
     let desk = Desk {
         output,
         format: Format::new(args.json),
         echo: args.echo,
-        tickets: Arc::new(AtomicU64::new(args.count.unwrap_or(u64::MAX))),
-        stopping,
+        exec: args
+            .exec
+            .map(|command| Exec::new(command, args.common.max_message)),
+        tickets: AtomicU64::new(args.count.unwrap_or(u64::MAX)),
     };
-    let mut connections = JoinSet::new();
-    let mut number = 0;
     let asked = stop::asked();
-    tokio::pin!(asked);
-    note(format_args!("listening on {}", listener.address()));
-    let result = loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(connection) => {
-                    number += 1;
-                    connections.spawn(serve(connection, number, desk.clone()));
-                }
-                Err(error) => {
-                    break Err(Failure::of(&error, format_args!("cannot listen on {endpoint} any more")));
-                }
-            },
-            end = &mut ended => break match end {
-                Ok(End::Failed(error)) => Err(Failure::new(
-                    Code::Local,
-                    format!("writing to stdout failed: {error}; nothing more was accepted"),
-                )),
-                Ok(End::Count | End::Closed) | Err(_) => Ok(()),
-            },
-            () = &mut asked => break Ok(()),
-            Some(_) = connections.join_next() => {}
-        }
+    let server = options
+        .start(endpoint, desk)
+        .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))?;
+    note(format_args!("listening on {}", server.address()));
+    let result = tokio::select! {
+        end = ended => end.unwrap_or(End::Count).result(),
+        () = asked => Ok(()),
+        report = server.stopped() => match report.failed {
+            false => Ok(()),
+            true => Err(Failure::new(
+                Code::Local,
+                format!("cannot listen on {endpoint} any more; look at the line above"),
+            )),
+        },
     };
-    drop(listener);
-    drop(desk);
     // Every connection says goodbye, so that the senders know where they are.
-    let _ = stop.send(true);
-    let goodbyes = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GOODBYES, goodbyes).await;
+    server.stop(stop_timeout).await;
     result
 }
 
-/// Prints what comes over one connection.
-async fn serve<R: Runtime>(connection: Connection<R>, number: u64, mut desk: Desk<R>) {
-    let finished = loop {
-        let received = tokio::select! {
-            biased;
-            _ = desk.stopping.wait_for(|stopping| *stopping) => break false,
-            received = connection.recv() => received,
-        };
-        match received {
-            Ok(Some(incoming)) => {
-                let (message, verdict) = incoming.into_parts();
-                if !desk.ticket() {
-                    verdict.reject(Rejection::new(
-                        Rejection::UNSPECIFIED,
-                        "the listener has as many messages as it was to print, and ends",
-                    ));
-                    continue;
-                }
-                let line = desk.format.line(number, message.seq, &message.payload);
-                desk.output.print(line, verdict).await;
-                if desk.echo {
-                    desk.output.flushed().await;
-                    echo(&connection, number, message).await;
-                }
-                if desk.tickets.load(Ordering::Relaxed) == 0 {
-                    // What is left in the queue is for somebody else.
-                    let _ = desk.stopping.wait_for(|stopping| *stopping).await;
-                    break false;
-                }
-            }
-            Ok(None) => break true,
-            Err(error) => {
-                tracing::warn!(connection = number, %error, "a connection ended early");
-                return;
-            }
-        }
-    };
-    // The verdicts come before the goodbye.
-    desk.output.flushed().await;
-    if finished {
-        if let Err(error) = connection.finish().await {
-            tracing::debug!(connection = number, %error, "a connection ended without a goodbye");
-        }
-    } else {
-        connection
-            .close(Close::new(Close::GOING_AWAY, "the listener ends"))
-            .await;
+fn observe(event: &ServerEvent) {
+    if let Happening::Disconnected { client, reason } = &event.what
+        && !reason.is_orderly()
+    {
+        tracing::warn!(connection = %client, error = %reason, "a connection ended early");
     }
 }
 
-/// Sends a message's bytes back.
-async fn echo<R: Runtime>(connection: &Connection<R>, number: u64, message: Received) {
-    let payload = message.payload;
-    let reply = match (message.kind, message.correlation, message.topic) {
-        (Kind::Request, Some(id), _) => Message::correlated(Kind::Reply, id, payload),
-        (Kind::Event, _, Some(topic)) => Message::event(topic, payload),
-        _ => Ok(Message::new(payload)),
-    };
-    // What was received is within the limits of what can be sent.
-    let Ok(reply) = reply else { return };
-    if let Err(error) = connection.send(reply).await
-        && !connection.end().is_some_and(|end| end.is_orderly())
-    {
-        tracing::warn!(connection = number, %error, "a message could not be sent back");
+/// What every connection works with.
+struct Desk<R: Runtime> {
+    output: Output<R>,
+    format: Format,
+    echo: bool,
+    exec: Option<Exec>,
+    /// How many more messages are wanted.
+    tickets: AtomicU64,
+}
+
+impl<R: Runtime> Desk<R> {
+    /// The line of a message, if one more is wanted.
+    fn line(&self, client: &Client<R>, message: &Received) -> Result<String, &'static str> {
+        let take = |left: u64| left.checked_sub(1);
+        self.tickets
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .map_err(|_| "the listener has as many messages as it was to print, and ends")?;
+        Ok(self.format.line(client.id(), message.seq, &message.payload))
+    }
+
+    /// Sends something back for a message.
+    async fn send_back(&self, client: &Client<R>, payload: impl Into<Bytes>) {
+        if let Err(error) = client.send(payload.into()).await
+            && client.is_connected()
+        {
+            tracing::warn!(connection = %client.id(), %error, "a message could not be sent back");
+        }
+    }
+}
+
+impl<R: Runtime> Handler<R> for Desk<R> {
+    async fn message(
+        &self,
+        client: &Client<R>,
+        message: &mut Incoming<R>,
+    ) -> Result<(), Rejection> {
+        let line = self.line(client, message);
+        let line = line.map_err(|why| Rejection::new(Rejection::UNSPECIFIED, why))?;
+        let Some(exec) = &self.exec else {
+            // The next one is taken before this one is flushed.
+            let verdict = message.take_verdict();
+            self.output.print(line, Some(verdict)).await;
+            if self.echo {
+                self.output.flushed().await;
+                self.send_back(client, message.payload.clone()).await;
+            }
+            return Ok(());
+        };
+        self.output.print(line, None).await;
+        let printed = exec.run(&message.payload).await?;
+        message.take_verdict().accept();
+        if self.echo {
+            self.send_back(client, printed).await;
+        }
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        client: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        let line = self.line(client, request);
+        let line = line.map_err(|why| RemoteError::new(RemoteError::SHUTTING_DOWN, why))?;
+        self.output.print(line, None).await;
+        if let Some(exec) = &self.exec {
+            return tokio::select! {
+                printed = exec.run(&request.payload) => Ok(printed?.into()),
+                // Nobody is left to tell.
+                () = request.cancelled() => Err(RemoteError::new(RemoteError::DEADLINE, "")),
+            };
+        }
+        match self.echo {
+            true => Ok(request.payload.clone().into()),
+            false => Err(RemoteError::new(
+                RemoteError::NO_HANDLER,
+                "this listener answers no requests; start it with --echo or --exec",
+            )),
+        }
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Rejection {
+        Rejection::new(refused.code, refused.reason)
+    }
+}
+
+impl From<Refused> for RemoteError {
+    fn from(refused: Refused) -> RemoteError {
+        RemoteError::new(refused.code, refused.reason).with_details(refused.output)
     }
 }

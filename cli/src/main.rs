@@ -6,15 +6,19 @@ mod args;
 mod connect;
 mod demo;
 mod doctor;
+mod exec;
 mod exit;
 mod key;
 mod listen;
 mod logs;
 mod output;
 mod ping;
+mod publish;
+mod request;
 mod round_trips;
 mod send;
 mod stop;
+mod subscribe;
 mod text;
 
 use args::{Arguments, Command, Runtime};
@@ -71,6 +75,9 @@ fn command<R: sealpipe_driver::Runtime>(runtime: Runtime, command: Command) -> R
         Command::DemoListener => block_on(runtime, 1, demo::listener::run::<R>()),
         Command::Listen(listen) => block_on(runtime, 2, listen::run::<R>(listen)),
         Command::Send(send) => block_on(runtime, 1, send::run::<R>(send)),
+        Command::Request(request) => block_on(runtime, 1, request::run::<R>(request)),
+        Command::Publish(publish) => block_on(runtime, 1, publish::run::<R>(publish)),
+        Command::Subscribe(subscribe) => block_on(runtime, 1, subscribe::run::<R>(subscribe)),
         // It waits for one answer at a time, for which it needs no runtime.
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Ping(ping) => block_on(runtime, 1, ping::run::<R>(ping)),

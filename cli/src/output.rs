@@ -3,11 +3,14 @@
 //! One thread writes for all connections, so that lines stay whole, a reader that
 //! stalls holds up no runtime, and lines that come together go out in one write.
 
-use crate::text;
+use crate::{
+    exit::{Code, Failure},
+    text,
+};
 use base64::Engine;
 use sealpipe_driver::{Runtime, Verdict, vocabulary::Rejection};
 use std::{
-    fmt::Write as _,
+    fmt::{self, Display, Write as _},
     io::{self, ErrorKind, Write},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +31,19 @@ pub(crate) enum End {
     Failed(io::Error),
 }
 
+impl End {
+    /// What that makes of the program's end.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        match self {
+            End::Count | End::Closed => Ok(()),
+            End::Failed(error) => Err(Failure::new(
+                Code::Local,
+                format!("writing to stdout failed: {error}; nothing more was accepted"),
+            )),
+        }
+    }
+}
+
 /// A line to print, and what waits for it.
 struct Line<R: Runtime> {
     /// With its line feed; empty to wait for those before it.
@@ -45,7 +61,9 @@ pub(crate) struct Output<R: Runtime> {
 impl<R: Runtime> Output<R> {
     /// Starts the writer. What comes second tells the end, once: `count` lines
     /// were written, or no more can be.
-    pub(crate) fn start(count: Option<u64>) -> io::Result<(Output<R>, oneshot::Receiver<End>)> {
+    pub(crate) fn start(
+        count: Option<u64>,
+    ) -> Result<(Output<R>, oneshot::Receiver<End>), Failure> {
         let (lines, queue) = mpsc::channel(WAITING);
         let (end, ended) = oneshot::channel();
         let writer = Writer {
@@ -55,14 +73,20 @@ impl<R: Runtime> Output<R> {
         };
         std::thread::Builder::new()
             .name("stdout".into())
-            .spawn(move || writer.run(queue))?;
+            .spawn(move || writer.run(queue))
+            .map_err(|error| {
+                Failure::new(
+                    Code::Local,
+                    format!("cannot start a thread: {error}; end other programs"),
+                )
+            })?;
         Ok((Output { lines }, ended))
     }
 
-    /// Prints a line; its message is accepted when it was flushed, and rejected
-    /// if it could not be.
-    pub(crate) async fn print(&self, text: String, verdict: Verdict<R>) {
-        self.hand_over(text, Some(verdict), None).await;
+    /// Prints a line; its message, if there is a verdict to give on one, is accepted
+    /// when it was flushed, and rejected if it could not be.
+    pub(crate) async fn print(&self, text: String, verdict: Option<Verdict<R>>) {
+        self.hand_over(text, verdict, None).await;
     }
 
     /// Returns when all lines that were given in are written, or cannot be.
@@ -161,6 +185,21 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Writes to stdout where nothing else waits; if nobody reads that any more, ends
+/// quietly.
+pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Failure::silent(Code::Local),
+            _ => Failure::new(
+                Code::Local,
+                format!("writing to stdout failed: {error}; look whether there is room"),
+            ),
+        })
+}
+
 /// How a message looks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Format {
@@ -176,32 +215,59 @@ impl Format {
     }
 
     /// The line for a message, with its line feed.
-    pub(crate) fn line(self, connection: u64, sequence: u64, payload: &[u8]) -> String {
-        let mut line = String::with_capacity(payload.len() + 64);
+    pub(crate) fn line(self, connection: impl Display, sequence: u64, payload: &[u8]) -> String {
         match self {
-            Format::Text => text::escape_into(&mut line, payload),
+            Format::Text => text_line(String::new(), payload),
+            Format::Json => json_line(
+                format_args!(r#""connection":{connection},"sequence":{sequence}"#),
+                payload,
+            ),
+        }
+    }
+
+    /// The line for an event, with its line feed.
+    pub(crate) fn event(self, topic: &str, missed: u64, payload: &[u8]) -> String {
+        match self {
+            Format::Text => {
+                let mut line = String::new();
+                text::escape_into(&mut line, topic.as_bytes());
+                // The first space is the one behind it.
+                text_line(line.replace(' ', "\\x20") + " ", payload)
+            }
             Format::Json => {
-                let length = payload.len();
-                // Writing to a string does not fail.
-                let _ = write!(
-                    line,
-                    r#"{{"connection":{connection},"sequence":{sequence},"length":{length},"#
-                );
-                match std::str::from_utf8(payload) {
-                    Ok(text) => {
-                        let _ = write!(line, r#""text":{}}}"#, serde_json::Value::from(text));
-                    }
-                    Err(_) => {
-                        line.push_str(r#""base64":""#);
-                        base64::prelude::BASE64_STANDARD.encode_string(payload, &mut line);
-                        line.push_str("\"}");
-                    }
-                }
+                let topic = serde_json::Value::from(topic);
+                json_line(
+                    format_args!(r#""topic":{topic},"missed":{missed}"#),
+                    payload,
+                )
             }
         }
-        line.push('\n');
-        line
     }
+}
+
+fn text_line(mut line: String, payload: &[u8]) -> String {
+    line.reserve(payload.len() + 1);
+    text::escape_into(&mut line, payload);
+    line.push('\n');
+    line
+}
+
+fn json_line(head: fmt::Arguments<'_>, payload: &[u8]) -> String {
+    let mut line = String::with_capacity(payload.len() + 64);
+    // Writing to a string does not fail.
+    let _ = write!(line, r#"{{{head},"length":{},"#, payload.len());
+    match std::str::from_utf8(payload) {
+        Ok(text) => {
+            let _ = write!(line, r#""text":{}}}"#, serde_json::Value::from(text));
+        }
+        Err(_) => {
+            line.push_str(r#""base64":""#);
+            base64::prelude::BASE64_STANDARD.encode_string(payload, &mut line);
+            line.push_str("\"}");
+        }
+    }
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]
@@ -219,6 +285,18 @@ mod tests {
         assert_eq!(
             Format::Json.line(1, 0, &[0xff, 0]),
             "{\"connection\":1,\"sequence\":0,\"length\":2,\"base64\":\"/wA=\"}\n"
+        );
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_begins_with_its_topic() {
+        assert_eq!(
+            Format::Text.event("a b/c\n", 0, b"d e"),
+            "a\\x20b/c\\n d e\n"
+        );
+        assert_eq!(
+            Format::Json.event("a\"", 3, b"d"),
+            "{\"topic\":\"a\\\"\",\"missed\":3,\"length\":1,\"text\":\"d\"}\n"
         );
     }
 

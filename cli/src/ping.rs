@@ -3,14 +3,12 @@
 use crate::{
     args::Ping,
     connect::connect,
-    exit::{Code, Failure},
+    exit::Failure,
+    output::write,
     round_trips::{RoundTrips, Shown},
 };
 use sealpipe_driver::{Runtime, vocabulary::Close};
-use std::{
-    fmt,
-    io::{self, ErrorKind, Write},
-};
+use std::fmt;
 
 pub(crate) async fn run<R: Runtime>(args: Ping) -> Result<(), Failure> {
     let connection = connect::<R>(&args.common, &args.reach).await?;
@@ -45,16 +43,6 @@ pub(crate) async fn run<R: Runtime>(args: Ping) -> Result<(), Failure> {
     ))
 }
 
-/// Prints a line to stdout; if nobody reads that any more, ends quietly.
 pub(crate) fn print(line: fmt::Arguments<'_>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Failure::silent(Code::Local),
-            _ => Failure::new(
-                Code::Local,
-                format!("writing to stdout failed: {error}; look whether there is room"),
-            ),
-        })
+    write(format!("{line}\n").as_bytes())
 }

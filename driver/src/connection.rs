@@ -533,6 +533,18 @@ pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error
     }
 }
 
+/// Waits until no verdict is due on what was received, or the connection has ended.
+pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
+    let mut waiting = Waiting::new(&owner.shared);
+    poll_fn(|context| {
+        waiting.poll(context, Interest::Decided, true, |session| {
+            let core = session.connection();
+            (core.is_decided() || core.end().is_some()).then_some(())
+        })
+    })
+    .await;
+}
+
 /// Waits for the end; says why, and whether all that was sent had arrived.
 async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);

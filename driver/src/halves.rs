@@ -115,6 +115,11 @@ impl<R: Runtime> Sender<R> {
         connection::finish(&self.owner).await
     }
 
+    /// Waits until no verdict is due on what was received.
+    pub(crate) async fn decided(&self) {
+        connection::decided(&self.owner).await;
+    }
+
     /// Closes without waiting for the peer's goodbye.
     pub(crate) fn start_close(&self, why: Close) {
         connection::start_close(&self.owner, why);

@@ -82,8 +82,8 @@ impl<R: Runtime> Incoming<R> {
         let seq = self.message.seq;
         // An error means that the connection has ended: the sender has been told
         // that the outcome is unknown, and there is nobody left to tell.
-        let wait = shared.session(|session| {
-            let _ = session.settle(seq, verdict);
+        let wait = shared.with(|session, waiters| {
+            let _ = session.settle(seq, verdict, waiters);
             session.connection().has_messages()
         });
         // With more to be received, the verdict goes out with the next ones.

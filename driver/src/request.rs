@@ -19,7 +19,7 @@ use std::{fmt, future::poll_fn, ops::Deref, time::Duration};
 #[non_exhaustive]
 pub enum RequestError {
     /// The peer's program answered with an error.
-    #[error("the peer's program answered with an error: {0}")]
+    #[error("{0}")]
     Remote(RemoteError),
     /// The request was not taken, did not reach the peer's program, was rejected by
     /// it without an answer, or it is not known whether it reached it.
@@ -31,6 +31,10 @@ pub enum RequestError {
          look at what it does"
     )]
     NoReply,
+    /// The request cannot be written in its format, or the reply cannot be read.
+    #[cfg(feature = "serde")]
+    #[error(transparent)]
+    Format(#[from] crate::FormatError),
 }
 
 pub(crate) async fn ask<R: Runtime>(

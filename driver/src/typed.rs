@@ -1,8 +1,9 @@
 //! Messages of a program's own types.
 
-use sealpipe_core::Message;
+use crate::{Connection, RequestError, Runtime};
+use sealpipe_core::{Message, Rejection, service::RemoteError};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
-use std::{any::type_name, fmt, io};
+use std::{any::type_name, fmt, future::Future, io, time::Duration};
 
 /// So much of what a format's library says is kept: it quotes what the peer wrote.
 const MAX_QUOTED: usize = 256;
@@ -64,6 +65,24 @@ pub trait Format {
     /// As [`encode`](Self::encode).
     fn message<T: Serialize + ?Sized>(value: &T) -> Result<Message, FormatError> {
         Self::encode(value).map(Message::new)
+    }
+
+    /// Asks the peer's program with `value`, as [`Connection::request`] does, and
+    /// decodes its reply.
+    ///
+    /// # Errors
+    /// As [`Connection::request`]; [`RequestError::Format`] if `value` cannot be
+    /// written, or the reply is no `A`.
+    fn request<R: Runtime, Q: Serialize + ?Sized, A: DeserializeOwned>(
+        connection: &Connection<R>,
+        value: &Q,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<A, RequestError>> + Send {
+        let request = Self::encode(value);
+        async move {
+            let reply = connection.request(request?, deadline).await?;
+            Ok(Self::decode(&reply)?)
+        }
     }
 }
 
@@ -264,6 +283,24 @@ impl FormatError {
             place: quoted(place),
             reason: quoted(reason),
         }
+    }
+}
+
+/// So that a handler can use `?`: what the peer sent does not fit, or this side has
+/// no way to answer.
+impl From<FormatError> for RemoteError {
+    fn from(error: FormatError) -> RemoteError {
+        let code = match error {
+            FormatError::Encode { .. } => RemoteError::FAILED,
+            _ => RemoteError::MALFORMED,
+        };
+        RemoteError::new(code, error.to_string())
+    }
+}
+
+impl From<FormatError> for Rejection {
+    fn from(error: FormatError) -> Rejection {
+        Rejection::new(Rejection::UNSPECIFIED, error.to_string())
     }
 }
 

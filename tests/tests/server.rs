@@ -1,14 +1,17 @@
 //! A server's life: many clients, stopping in every way, limits, what it tells.
 
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{
+    StreamExt,
+    future::{join_all, poll_immediate},
+};
 use sealpipe_driver::{
     Client, Connection, Handler, Happening, Incoming, Request, RequestError, Response, Runtime,
-    SendError, Server, ServerOptions,
+    SendError, Server, ServerOptions, Verdict,
     vocabulary::{
         AckLevel, Config, ConnectionError, Kind, Message, Outcome, Rejection, RemoteError,
     },
 };
-use sealpipe_tests::{Place, modes, place, within};
+use sealpipe_tests::{Place, eventually, modes, place, within};
 use std::{
     sync::{
         Arc, Mutex,
@@ -16,12 +19,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 sealpipe_tests::on_every_adapter! {
     ; of futures:
     messages_and_requests_are_handled,
     a_handler_may_answer_early_or_later,
+    a_verdict_may_come_after_the_client_has_finished,
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
@@ -63,7 +67,7 @@ impl<R: Runtime> Handler<R> for Simple {
         client: &Client<R>,
         request: &mut Request<R>,
     ) -> Result<Response, RemoteError> {
-        assert!(client.is_connected());
+        assert!(client.is_connected() && client.server().is_running());
         match &request.payload[..] {
             b"no" => Err(RemoteError::new(301, "not this either")),
             payload => Ok(payload.iter().rev().copied().collect::<Vec<u8>>().into()),
@@ -117,13 +121,11 @@ async fn messages_and_requests_are_handled<R: Runtime>() {
 /// Answers some itself, and leaves others to whoever wants them.
 struct Leaves<R: Runtime>(Mutex<Vec<Request<R>>>, Notify);
 
-struct Shared<H>(Arc<H>);
-
-impl<R: Runtime> Handler<R> for Shared<Leaves<R>> {
+impl<R: Runtime> Handler<R> for Leaves<R> {
     async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
         message.take_verdict().accept();
         // Not before somebody says so.
-        self.0.1.notified().await;
+        self.1.notified().await;
         Ok(())
     }
 
@@ -132,7 +134,7 @@ impl<R: Runtime> Handler<R> for Shared<Leaves<R>> {
         _: &Client<R>,
         request: &mut Request<R>,
     ) -> Result<Response, RemoteError> {
-        self.0.0.lock().unwrap().push(request.take());
+        self.0.lock().unwrap().push(request.take());
         Ok(Response::Later)
     }
 }
@@ -142,8 +144,7 @@ async fn a_handler_may_answer_early_or_later<R: Runtime>() {
         let place = place();
         let handler = Arc::new(Leaves(Mutex::default(), Notify::new()));
         let server =
-            Server::<R>::start(&place.endpoint, Config::default(), Shared(handler.clone()))
-                .unwrap();
+            Server::<R>::start(&place.endpoint, Config::default(), handler.clone()).unwrap();
         let client = connect::<R>(&place).await;
         // Accepted, though the handler has not returned.
         assert_eq!(
@@ -168,14 +169,68 @@ async fn a_handler_may_answer_early_or_later<R: Runtime>() {
     .await;
 }
 
-struct Nothing;
+/// Gives every verdict away.
+struct GivesAway<R: Runtime>(mpsc::UnboundedSender<Verdict<R>>);
 
-impl<R: Runtime> Handler<R> for Nothing {}
+impl<R: Runtime> Handler<R> for GivesAway<R> {
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        let _ = self.0.send(message.take_verdict());
+        Ok(())
+    }
+}
+
+async fn a_verdict_may_come_after_the_client_has_finished<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (give, mut given) = mpsc::unbounded_channel();
+        let server =
+            Server::<R>::start(&place.endpoint, Config::default(), GivesAway(give.clone()));
+        let server = server.unwrap();
+        let client = connect::<R>(&place).await;
+        let delivery = client.queue(processed("")).await.unwrap();
+        let decide = async {
+            let verdict = given.recv().await.unwrap();
+            // The answers come behind the end of what the client sends.
+            client.ping().await.unwrap();
+            client.ping().await.unwrap();
+            verdict.accept();
+        };
+        let (finished, ()) = tokio::join!(client.finish(), decide);
+        finished.unwrap();
+        assert_eq!(delivery.await.unwrap(), Outcome::Processed);
+        // Or when the server has been told to stop.
+        let client = connect::<R>(&place).await;
+        let delivery = client.queue(processed("")).await.unwrap();
+        let verdict = given.recv().await.unwrap();
+        server.begin_stop(LONG);
+        // The server closes what has nothing to wait for.
+        assert!(poll_immediate(server.stopped()).await.is_none());
+        client.ping().await.unwrap();
+        client.ping().await.unwrap();
+        verdict.accept();
+        assert_eq!(delivery.await.unwrap(), Outcome::Processed);
+        server.stopped().await;
+        // One that never comes does not hold it up for ever.
+        let server = Server::<R>::start(&place.endpoint, Config::default(), GivesAway(give));
+        let server = server.unwrap();
+        let client = connect::<R>(&place).await;
+        let delivery = client.queue(processed("")).await.unwrap();
+        let stop = async {
+            let verdict = given.recv().await.unwrap();
+            client.ping().await.unwrap();
+            server.stop(Duration::from_millis(50)).await;
+            drop(verdict);
+        };
+        let (_, ()) = tokio::join!(client.finish(), stop);
+        delivery.await.unwrap_err();
+    })
+    .await;
+}
 
 async fn a_server_without_handlers_says_so<R: Runtime>() {
     within(async {
         let place = place();
-        let _server = Server::<R>::start(&place.endpoint, Config::default(), Nothing).unwrap();
+        let _server = Server::<R>::start(&place.endpoint, Config::default(), ()).unwrap();
         let client = connect::<R>(&place).await;
         let error = client.send(processed("")).await.unwrap_err();
         assert!(error.to_string().contains("takes no messages"), "{error}");
@@ -487,8 +542,10 @@ async fn what_happens_is_told<R: Runtime>() {
                 observed.lock().unwrap().push(event.what.clone());
             }
         });
+        let mut events = options.events();
         let server = options.start(&place.endpoint, Panics).unwrap();
-        let mut events = server.events();
+        let started = events.recv().await.unwrap();
+        assert!(matches!(started.what, Happening::Started { .. }));
         let client = connect::<R>(&place).await;
         client.send(processed("fine")).await.unwrap();
         client.send(processed("panic")).await.unwrap_err();
@@ -515,7 +572,10 @@ async fn what_happens_is_told<R: Runtime>() {
                 other => panic!("{other:?}"),
             }
         };
-        assert!(server.client(name).is_none());
+        eventually(LONG, "it is off the books", || {
+            server.client(name).is_none()
+        })
+        .await;
         server.stop(LONG).await;
         let last = events.next().await.unwrap();
         assert!(matches!(last.what, Happening::Stopped(report) if report.panicked == 1));

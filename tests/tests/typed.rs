@@ -1,17 +1,19 @@
 //! Messages of a program's own types, and those that do not fit.
 
 use sealpipe_driver::{
-    Connection, Content, Format, FormatError, Json, Runtime,
-    vocabulary::{AckLevel, Config, Message, Outcome, Rejection},
+    Client, Connection, Content, Format, FormatError, Handler, Incoming, Json, Request,
+    RequestError, Response, Runtime, SendError, Server,
+    vocabulary::{AckLevel, Config, Message, Outcome, Rejection, RemoteError},
 };
-use sealpipe_tests::within;
+use sealpipe_tests::{place, within};
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 sealpipe_tests::on_every_adapter! {
     ; of futures:
     values_cross,
     a_message_that_does_not_fit_costs_nothing_but_itself,
+    requests_and_replies_are_values,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,55 @@ async fn values_cross<R: Runtime>() {
             let message = received.unwrap().unwrap();
             assert_eq!(Json::decode::<Vec<Job>>(&message.payload).unwrap(), jobs);
         }
+    })
+    .await;
+}
+
+/// Tells how many steps a job has.
+struct Counts;
+
+impl<R: Runtime> Handler<R> for Counts {
+    async fn request(
+        &self,
+        _: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        let job: Job = Json::decode(&request.payload)?;
+        Ok(Json::encode(&job.steps.len())?.into())
+    }
+
+    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
+        Json::decode::<Job>(&message.payload)?;
+        Ok(())
+    }
+}
+
+async fn requests_and_replies_are_values<R: Runtime>() {
+    const LONG: Duration = Duration::from_secs(20);
+    within(async {
+        let place = place();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), Counts).unwrap();
+        let client = Connection::<R>::connect(&place.endpoint, Config::default());
+        let client = client.await.unwrap();
+        let steps: usize = Json::request(&client, &job(), LONG).await.unwrap();
+        assert_eq!(steps, 2);
+        match Json::request::<R, _, usize>(&client, "job", LONG).await {
+            Err(RequestError::Remote(error)) => {
+                assert_eq!(error.code, RemoteError::MALFORMED);
+                assert!(error.message.contains("Job"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        match Json::request::<R, _, String>(&client, &job(), LONG).await {
+            Err(RequestError::Format(error)) => assert!(error.to_string().contains("String")),
+            other => panic!("{other:?}"),
+        }
+        let message = Json::message("job").unwrap();
+        match client.send(message.with_ack(AckLevel::Processed)).await {
+            Err(SendError::Rejected(why)) => assert!(why.reason.contains("Job"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        server.stop(LONG).await;
     })
     .await;
 }

@@ -61,7 +61,7 @@ async fn converse<R: Runtime>(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let output = match args.expect_reply {
-        true => Some(start_output(args)?),
+        true => Some((Output::start(None)?.0, Format::new(args.json))),
         false => None,
     };
     let replies = Replies::new(output);
@@ -95,16 +95,6 @@ async fn converse<R: Runtime>(
     tokio::select! {
         result = sending => result,
         never = receiving => match never {},
-    }
-}
-
-fn start_output<R: Runtime>(args: &Send) -> Result<(Output<R>, Format), Failure> {
-    match Output::start(None) {
-        Ok((output, _)) => Ok((output, Format::new(args.json))),
-        Err(error) => Err(Failure::new(
-            Code::Local,
-            format!("cannot start a thread: {error}; end other programs"),
-        )),
     }
 }
 

@@ -40,7 +40,7 @@ impl<R: Runtime> Replies<R> {
                 Some((output, format)) => {
                     let (message, verdict) = incoming.into_parts();
                     let line = format.line(1, message.seq, &message.payload);
-                    output.print(line, verdict).await;
+                    output.print(line, Some(verdict)).await;
                 }
                 None => incoming.reject(Rejection::new(
                     Rejection::UNSPECIFIED,

@@ -1,40 +1,12 @@
-//! Running `sealpipe` as a program: what it says, how it ends. Children do not
-//! outlive their test.
+//! Running `sealpipe` as a program.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
-    time::{Duration, Instant},
-};
+mod program;
 
-/// Nothing in these tests takes so long.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An address of this test alone.
-pub struct Place {
-    pub name: String,
-    pub dir: tempfile::TempDir,
-}
+pub use program::{Ended, Place, Program};
+use std::{ffi::OsStr, process::Command};
 
 impl Place {
-    pub fn new() -> Place {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir = tempfile::tempdir().unwrap();
-        let name = if cfg!(windows) {
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            format!("sealpipe-cli-test-{}-{count}", std::process::id())
-        } else {
-            dir.path().join("test.sock").to_str().unwrap().to_owned()
-        };
-        Place { name, dir }
-    }
-
     /// A file beside it with that content; its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.dir.path().join(name);
@@ -70,32 +42,6 @@ impl Place {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum From {
-    Stdout,
-    Stderr,
-}
-
-/// A line, or the end.
-type Said = (From, Option<Vec<u8>>);
-
-/// A running program.
-pub struct Program {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    said: Receiver<Said>,
-    texts: BTreeMap<From, Vec<u8>>,
-    open: usize,
-}
-
-/// What a program left.
-#[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
 impl Program {
     pub fn start(arguments: &[&str]) -> Program {
         Program::start_with(arguments, |command| command)
@@ -110,154 +56,25 @@ impl Program {
 
     /// The same from a copy of the program.
     pub fn start_at(
-        program: impl AsRef<std::ffi::OsStr>,
+        program: impl AsRef<OsStr>,
         arguments: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Program {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_remove("SEALPIPE_LOG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = prepare(&mut command).spawn().unwrap();
-        let (sender, said) = channel();
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let mut open = 0;
-        let streams = [
-            (
-                From::Stdout,
-                out.map(|out| Box::new(out) as Box<dyn Read + Send>),
-            ),
-            (
-                From::Stderr,
-                err.map(|err| Box::new(err) as Box<dyn Read + Send>),
-            ),
-        ];
-        for (from, stream) in streams {
-            let Some(stream) = stream else { continue };
-            open += 1;
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                let mut stream = BufReader::new(stream);
-                loop {
-                    let mut line = Vec::new();
-                    let more = stream.read_until(b'\n', &mut line).is_ok_and(|n| n > 0);
-                    let _ = sender.send((from, more.then_some(line)));
-                    if !more {
-                        return;
-                    }
-                }
-            });
-        }
-        Program {
-            stdin: child.stdin.take(),
-            child,
-            said,
-            texts: BTreeMap::new(),
-            open,
-        }
-    }
-
-    /// Takes in the next thing it says. `None`: it has closed its outputs.
-    fn hear(&mut self, until: Instant) -> Option<(From, Vec<u8>)> {
-        while self.open > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.said.recv_timeout(left) {
-                Ok((from, Some(line))) => {
-                    self.texts.entry(from).or_default().extend_from_slice(&line);
-                    return Some((from, line));
-                }
-                Ok((_, None)) => self.open -= 1,
-                Err(RecvTimeoutError::Timeout) => panic!("it hangs, having said {:?}", self.all()),
-                Err(RecvTimeoutError::Disconnected) => self.open = 0,
-            }
-        }
-        None
-    }
-
-    fn all(&self) -> Vec<String> {
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        self.texts.values().map(text).collect()
-    }
-
-    /// Waits for a line with `text` in it, on stderr.
-    pub fn wait_for(&mut self, text: &str) -> String {
-        self.wait_on(From::Stderr, text)
-    }
-
-    /// The next line on stdout, without its line feed.
-    pub fn line(&mut self) -> String {
-        self.wait_on(From::Stdout, "").trim_end().to_owned()
-    }
-
-    fn wait_on(&mut self, wanted: From, text: &str) -> String {
-        let until = Instant::now() + LIMIT;
-        while let Some((from, line)) = self.hear(until) {
-            let line = String::from_utf8(line).unwrap();
-            if from == wanted && line.contains(text) {
-                return line;
-            }
-        }
-        panic!("it ended without saying {text:?}: {:?}", self.all())
-    }
-
-    /// Types something, and leaves stdin open.
-    pub fn input(&mut self, bytes: &[u8]) {
-        let stdin = self.stdin.as_mut().unwrap();
-        // It may have ended before it has read all; what it says then is checked.
-        let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
-    }
-
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
+        Program::prepared(program, arguments, |command| {
+            prepare(command.env_remove("SEALPIPE_LOG"))
+        })
     }
 
     /// Control-C.
     #[cfg(unix)]
     pub fn interrupt(&self) {
         use rustix::process::{Pid, Signal, kill_process};
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        let pid = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
-    }
-
-    /// Closes its stdin and waits for its end.
-    pub fn end(mut self) -> Ended {
-        self.stdin = None;
-        self.end_with_open_stdin()
-    }
-
-    /// Waits for its end.
-    pub fn end_with_open_stdin(mut self) -> Ended {
-        let until = Instant::now() + LIMIT;
-        while self.hear(until).is_some() {}
-        let status: ExitStatus = self.child.wait().unwrap();
-        let mut text =
-            |from| String::from_utf8(self.texts.remove(&from).unwrap_or_default()).unwrap();
-        Ended {
-            code: status.code(),
-            stdout: text(From::Stdout),
-            stderr: text(From::Stderr),
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 impl Ended {
-    /// Checks the exit code; shows everything if it is another.
-    #[track_caller]
-    pub fn expect(self, code: i32) -> Ended {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        self
-    }
-
     /// The line that counts outcomes, as (sent, received, processed, rejected,
     /// notsent, unknown); it is the last on stderr, and there is one.
     #[track_caller]
@@ -283,11 +100,5 @@ impl Ended {
             assert_eq!(words[2 * index], names[index]);
             words[2 * index + 1].parse().unwrap()
         })
-    }
-
-    #[track_caller]
-    pub fn says(&self, text: &str) -> &Ended {
-        assert!(self.stderr.contains(text), "{text:?} is not in {self:#?}");
-        self
     }
 }

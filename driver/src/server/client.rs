@@ -1,5 +1,6 @@
 //! One client of a server, as handlers see it.
 
+use super::{Inner, Server};
 use crate::{RequestError, Runtime, SendError, Sender};
 use bytes::Bytes;
 use event_listener::Event;
@@ -7,7 +8,6 @@ use futures_util::task::AtomicWaker;
 use sealpipe_core::{
     Close, Message, Outcome, Stats,
     service::{Mail, Mailbox, Offered},
-    session::Backlog,
 };
 use sealpipe_endpoint::Peer;
 use std::{
@@ -35,6 +35,7 @@ pub struct Client<R: Runtime>(Arc<State<R>>);
 
 struct State<R: Runtime> {
     id: ClientId,
+    server: Server<R>,
     since: SystemTime,
     sender: Sender<R>,
     /// Events that wait to be sent.
@@ -47,10 +48,12 @@ struct State<R: Runtime> {
 }
 
 impl<R: Runtime> Client<R> {
-    pub(super) fn new(id: ClientId, sender: Sender<R>, backlog: Backlog) -> Client<R> {
+    pub(super) fn new(server: &Arc<Inner<R>>, id: ClientId, sender: Sender<R>) -> Client<R> {
+        let backlog = &server.options.backlog;
         let outbox = Mailbox::new(backlog.messages, backlog.bytes, backlog.overflow);
         Client(Arc::new(State {
             id,
+            server: Server(server.clone()),
             since: SystemTime::now(),
             sender,
             outbox: Mutex::new(outbox),
@@ -63,6 +66,11 @@ impl<R: Runtime> Client<R> {
     /// Its name, which no other client of this server ever has.
     pub fn id(&self) -> ClientId {
         self.0.id
+    }
+
+    /// Its server: for handlers that publish, look at other clients, or stop it.
+    pub fn server(&self) -> &Server<R> {
+        &self.0.server
     }
 
     /// Who it is.

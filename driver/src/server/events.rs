@@ -11,6 +11,7 @@ use sealpipe_core::{
 use sealpipe_endpoint::{Address, Peer};
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
@@ -98,6 +99,8 @@ pub struct Report {
     pub unfinished: u64,
     /// How long stopping took.
     pub stopping: Duration,
+    /// It stopped because its endpoint broke down; the log says how.
+    pub failed: bool,
 }
 
 /// Somebody who is told at once, on the task where it happens: be quick. What it
@@ -118,7 +121,7 @@ struct Watch {
     waker: AtomicWaker,
 }
 
-/// A server's events as they happen, as a stream. At most 1,024 wait to be taken;
+/// A server's events as they happen: also a `Stream`. At most 1,024 wait to be taken;
 /// [`ServerEvent::missed`] tells how many were dropped.
 pub struct ServerEvents {
     watch: Arc<Watch>,
@@ -128,6 +131,14 @@ pub struct ServerEvents {
 impl fmt::Debug for ServerEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerEvents").finish_non_exhaustive()
+    }
+}
+
+impl ServerEvents {
+    /// The next event; `None` after [`Happening::Stopped`]. Dropping the future loses
+    /// none.
+    pub async fn recv(&mut self) -> Option<ServerEvent> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 }
 

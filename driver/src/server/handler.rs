@@ -4,7 +4,7 @@ use super::Client;
 use crate::{Incoming, Request, Runtime};
 use bytes::Bytes;
 use sealpipe_core::{Rejection, service::RemoteError};
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 /// What a server does with messages and requests; write the methods as
 /// `async fn`. One handler serves all clients at once.
@@ -37,6 +37,29 @@ pub trait Handler<R: Runtime>: Send + Sync + 'static {
         let _ = (client, request);
         let none = RemoteError::new(RemoteError::NO_HANDLER, "this server answers no requests");
         std::future::ready(Err(none))
+    }
+}
+
+/// Takes no messages and answers no requests: for a server that only publishes, or
+/// [relays](super::ServerOptions::relay).
+impl<R: Runtime> Handler<R> for () {}
+
+/// For a handler that others reach too.
+impl<R: Runtime, H: Handler<R>> Handler<R> for Arc<H> {
+    fn message(
+        &self,
+        client: &Client<R>,
+        message: &mut Incoming<R>,
+    ) -> impl Future<Output = Result<(), Rejection>> + Send {
+        (**self).message(client, message)
+    }
+
+    fn request(
+        &self,
+        client: &Client<R>,
+        request: &mut Request<R>,
+    ) -> impl Future<Output = Result<Response, RemoteError>> + Send {
+        (**self).request(client, request)
     }
 }
 

@@ -306,7 +306,10 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// A client has come, unless there are too many.
-    fn admit(&self, connection: Connection<R>) -> Option<(Client<R>, crate::Receiver<R>)> {
+    fn admit(
+        self: &Arc<Self>,
+        connection: Connection<R>,
+    ) -> Option<(Client<R>, crate::Receiver<R>)> {
         let mut state = lock(&self.state);
         if state.clients.len() >= self.options.max_clients {
             drop(state);
@@ -317,7 +320,7 @@ impl<R: Runtime> Inner<R> {
         state.report.clients += 1;
         let id = ClientId(state.report.clients);
         let (sender, receiver) = connection.split();
-        let client = Client::new(id, sender, self.options.backlog);
+        let client = Client::new(self, id, sender);
         state.clients.insert(id, client.clone());
         drop(state);
         self.watchers.tell(|| Happening::Connected {
@@ -357,6 +360,7 @@ async fn accept<R: Runtime, H: Handler<R>>(
             Turn::Came(Ok(connection)) => connection,
             Turn::Came(Err(error)) => {
                 tracing::error!(%error, address = %server.address, "the server cannot accept");
+                server.count(|report| report.failed = true);
                 server.begin_stop(server.options.stop_timeout);
                 break;
             }

@@ -1,6 +1,6 @@
 //! How a server is to behave.
 
-use super::{Handler, Observer, Server, events::Watchers};
+use super::{Handler, Observer, Server, ServerEvents, events::Watchers};
 use crate::{Error, ListenOptions, Runtime};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -136,6 +136,12 @@ impl<R: Runtime> ServerOptions<R> {
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.watchers.observe(observer);
         self
+    }
+
+    /// Everything that will happen, from [`Happening::Started`](super::Happening) on;
+    /// see also [`Server::events`].
+    pub fn events(&self) -> ServerEvents {
+        self.watchers.watch()
     }
 
     /// Runs the server's tasks, one for itself and one for each client, by `spawner`

@@ -6,7 +6,11 @@ use crate::{Incoming, Receiver, Request, Runtime, Sender};
 use event_listener::EventListener;
 use futures_core::Stream;
 use futures_sink::Sink;
-use futures_util::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, select},
+    stream::FuturesUnordered,
+};
 use sealpipe_core::{
     Close, ConnectionError, Kind, Received, Rejection,
     service::{RateLimit, RemoteError},
@@ -14,7 +18,7 @@ use sealpipe_core::{
 use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -99,15 +103,40 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
         self.next = None;
         self.early = None;
         self.requests.clear();
-        if !self.ended {
+        self.settle().await;
+        if client.is_connected() {
             let why = Close::new(Close::GOING_AWAY, "the server stops");
-            self.client.disconnect(why).await;
+            client.disconnect(why).await;
         }
         let reason = self.receiver.end().unwrap_or(ConnectionError::Finished);
         self.server.watchers.tell(|| Happening::Disconnected {
             client: client.id(),
             reason,
         });
+    }
+
+    /// Waits for verdicts and replies that handlers gave away, until the deadline of
+    /// stopping; then this side finishes, if the client has.
+    async fn settle(&mut self) {
+        let (sink, ended) = (&mut self.sink, self.ended);
+        let settled = pin!(async {
+            if ended {
+                // Where it is too late for that, the client knows.
+                let _ = sink.finish().await;
+                return;
+            }
+            sink.decided().await;
+            let _ = poll_fn(|context| Pin::new(&mut *sink).poll_flush(context)).await;
+        });
+        let (server, stop) = (&self.server, &mut self.stop);
+        let mut timer = None;
+        let deadline = pin!(poll_fn(|context| {
+            match server.poll_stopping(stop, context) {
+                Some(at) => Pin::new(timer.get_or_insert_with(|| R::timer(at))).poll(context),
+                None => Poll::Pending,
+            }
+        }));
+        select(settled, deadline).await;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

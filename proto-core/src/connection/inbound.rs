@@ -113,6 +113,11 @@ impl Inbound {
             && self.partial.is_none()
     }
 
+    /// Whether the program has given its verdict on all that it has taken.
+    pub(super) fn is_decided(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// A DATA frame with FIRST, of a message with a payload of `total` bytes:
     /// checks it against every limit, and takes its credit.
     #[inline]

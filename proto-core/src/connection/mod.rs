@@ -421,6 +421,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether no verdict is due on any message that was received.
+    pub fn is_decided(&self) -> bool {
+        self.inbound.is_decided()
+    }
+
     /// Whether message `seq` may wait for the program or for its verdict.
     pub(crate) fn is_unsettled(&self, seq: u64) -> bool {
         self.inbound.is_unsettled(seq)

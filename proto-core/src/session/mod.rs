@@ -361,9 +361,18 @@ impl Session {
     ///
     /// # Errors
     /// As [`Connection::settle`].
-    pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
+    pub fn settle(
+        &mut self,
+        seq: u64,
+        verdict: Result<(), Rejection>,
+        waiters: &mut Waiters,
+    ) -> Result<(), SettleError> {
         self.on_settled(seq);
-        self.connection.settle(seq, verdict)
+        self.connection.settle(seq, verdict)?;
+        if self.connection.is_decided() {
+            waiters.wake_for(|interest| interest == Interest::Decided);
+        }
+        Ok(())
     }
 
     /// Asks for a round trip. What is returned tells the answer from earlier ones:

@@ -19,6 +19,8 @@ pub enum Interest {
     Cancelled(u64),
     /// An event of a subscription.
     Event(SubscriptionId),
+    /// The program's last verdict.
+    Decided,
     /// Any step of the connection: open, answered, ended.
     Progress,
 }
