@@ -85,7 +85,7 @@ async fn whose_other_end_is_not_allowed<R: Adapter>() {
         match refused.unwrap_err() {
             Error::Endpoint(EndpointError::WrongUser { .. }) if cfg!(unix) => {}
             // It was found out in the middle of the handshake.
-            Error::Connection(ConnectionError::Lost(_)) if cfg!(windows) => {}
+            Error::Connection(ConnectionError::Refused(_)) if cfg!(windows) => {}
             error => panic!("{error}"),
         }
     })
