@@ -1,6 +1,8 @@
 //! Messages on their way in: the one whose fragments are coming, the queue, the
 //! verdicts that are due, and the credit that the peer has.
 
+mod resume;
+
 use super::inbox::{Inbox, Lane};
 use crate::{
     config::Config,
@@ -13,6 +15,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
+use resume::Continued;
 
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
@@ -45,6 +48,9 @@ pub(super) struct Inbound {
     delivered: u64,
     /// Set once nothing more is delivered.
     frozen: bool,
+    /// What this stream began with.
+    initial_bytes: u64,
+    initial_messages: u64,
     granted_bytes: u64,
     granted_messages: u64,
     used_bytes: u64,
@@ -60,6 +66,8 @@ pub(super) struct Inbound {
     /// Messages that came whole, and their sizes: for [`Stats`].
     received: u64,
     received_bytes: u64,
+    /// The session can be resumed, or follows one that could.
+    continued: Option<Box<Continued>>,
 }
 
 impl Inbound {
@@ -72,6 +80,8 @@ impl Inbound {
             next: 0,
             delivered: 0,
             frozen: false,
+            initial_bytes: config.window_bytes as u64,
+            initial_messages: config.window_messages as u64,
             granted_bytes: config.window_bytes as u64,
             granted_messages: config.window_messages as u64,
             used_bytes: 0,
@@ -84,6 +94,7 @@ impl Inbound {
             finished: false,
             received: 0,
             received_bytes: 0,
+            continued: None,
         }
     }
 
@@ -133,7 +144,7 @@ impl Inbound {
         if self.finished {
             return Err(Violation::DataAfterFinish);
         }
-        if head.seq != self.next {
+        if head.seq != self.next && !self.may_skip_to(head.seq) {
             return Err(Violation::MessageNumber {
                 found: head.seq,
                 expected: self.next,
@@ -150,6 +161,7 @@ impl Inbound {
         if self.used_messages >= self.granted_messages || used_bytes > self.granted_bytes {
             return Err(Violation::NoCredit);
         }
+        self.next = head.seq;
         self.used_messages = self.used_messages.saturating_add(1);
         self.used_bytes = used_bytes;
         Ok(())
@@ -248,11 +260,7 @@ impl Inbound {
     pub(super) fn put_away(&mut self, message: &Received) {
         self.free(message.size());
         if message.ack == AckLevel::Processed {
-            self.verdicts.push_back(Verdict {
-                seq: message.seq,
-                code: 0,
-                reason: String::new(),
-            });
+            self.owe_result(message.seq, 0, String::new());
         }
     }
 
@@ -280,7 +288,7 @@ impl Inbound {
                 (code, reason)
             }
         };
-        self.verdicts.push_back(Verdict { seq, code, reason });
+        self.owe_result(seq, code, reason);
         true
     }
 
@@ -323,6 +331,19 @@ impl Inbound {
         self.unacked = 0;
     }
 
+    /// The peer's FINISH; says whether it is the first.
+    pub(super) fn finish(&mut self, end: u64) -> Result<bool, Violation> {
+        if self.partial.is_some() || (end != self.next && !self.may_skip_to(end)) {
+            return Err(Violation::Finish);
+        }
+        if self.finished && !self.may_finish_again() {
+            return Err(Violation::Finish);
+        }
+        self.next = end;
+        self.ack_now();
+        Ok(!core::mem::replace(&mut self.finished, true))
+    }
+
     /// The peer's *settled*; says whether it carried anything forward.
     pub(super) fn on_settled(&mut self, settled: u64) -> Result<bool, Violation> {
         if settled < self.peer_settled || settled > self.next {
@@ -330,6 +351,9 @@ impl Inbound {
         }
         let advanced = settled > self.peer_settled;
         self.peer_settled = settled;
+        if let Some(continued) = &mut self.continued {
+            continued.forget(settled);
+        }
         Ok(advanced)
     }
 
@@ -346,13 +370,11 @@ impl Inbound {
     /// New limits for the peer, if it should be told.
     #[inline]
     pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
-        if !self.credit_is_low || self.frozen || self.finished {
+        if !self.credit_is_low || self.frozen || self.finished || self.keeps_too_much(config) {
             return None;
         }
-        let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
-        let messages = self
-            .freed_messages
-            .saturating_add(config.window_messages as u64);
+        let bytes = self.freed_bytes.saturating_add(self.initial_bytes);
+        let messages = self.freed_messages.saturating_add(self.initial_messages);
         let told = bytes == self.granted_bytes && messages == self.granted_messages;
         (!told).then_some((bytes, messages))
     }

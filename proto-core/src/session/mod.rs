@@ -208,7 +208,7 @@ impl Session {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
-                Event::Open(opened) => {
+                Event::Open(opened) | Event::Resumed(opened) | Event::Restarted(opened) => {
                     self.opened = Some(Box::new(opened));
                     self.opening = true;
                     waiters.wake_for(|interest| interest == Interest::Progress);
@@ -220,7 +220,10 @@ impl Session {
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
                 Event::Cancelled { seq } => self.on_cancelled(seq, waiters),
-                Event::Closed(_) => {}
+                Event::Suspended(_)
+                | Event::ResumeAsked { .. }
+                | Event::ResumeReady
+                | Event::Closed(_) => {}
             }
         }
     }
