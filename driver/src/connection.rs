@@ -31,14 +31,21 @@ pub(crate) struct Owner<R: Runtime> {
     pub(crate) config: Arc<Config>,
 }
 
-impl<R: Runtime> Drop for Owner<R> {
-    fn drop(&mut self) {
+impl<R: Runtime> Owner<R> {
+    /// The program is done with it: what is queued still goes out, then the goodbye.
+    pub(crate) fn abandon(&self) {
         let now = R::now();
         self.shared.with(|session, waiters| {
             session.with(waiters, |core| core.abandon(now));
             waiters.wake_background();
         });
         self.shared.drive_write(now);
+    }
+}
+
+impl<R: Runtime> Drop for Owner<R> {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

@@ -120,6 +120,11 @@ impl<R: Runtime> Sender<R> {
         connection::start_close(&self.owner, why);
     }
 
+    /// Lets go of the connection although handles of it are left.
+    pub(crate) fn abandon(&self) {
+        self.owner.abandon();
+    }
+
     /// As [`Connection::close`].
     pub async fn close(&self, why: Close) {
         connection::close(&self.owner, why).await;
