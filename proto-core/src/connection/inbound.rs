@@ -216,7 +216,7 @@ impl Inbound {
 
     /// Whether message `seq`, which came, waits for the program or its verdict.
     pub(super) fn is_unsettled(&self, seq: u64) -> bool {
-        self.owed.contains(seq) || self.inbox.may_hold(seq)
+        self.owed.contains(seq) || self.inbox.holds(seq)
     }
 
     /// The next message for the program.
