@@ -17,6 +17,9 @@ use bytes::Bytes;
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
 
+/// So many CANCELs may come beyond one for each message.
+const SPARE_CANCELS: u64 = 1_024;
+
 /// The message whose fragments are coming.
 pub(super) struct Partial {
     head: Received,
@@ -40,6 +43,8 @@ pub(super) struct Inbound {
     owed: Ledger<usize>,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
+    /// How many CANCELs have come.
+    cancels: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
     /// program's business.
     delivered: u64,
@@ -70,6 +75,7 @@ impl Inbound {
             owed: Ledger::new(),
             verdicts: Queue::new(),
             next: 0,
+            cancels: 0,
             delivered: 0,
             frozen: false,
             granted_bytes: config.window_bytes as u64,
@@ -210,6 +216,10 @@ impl Inbound {
         }
         if seq >= self.next {
             return Err(Violation::Cancel);
+        }
+        self.cancels = self.cancels.saturating_add(1);
+        if self.cancels > self.next.saturating_add(SPARE_CANCELS) {
+            return Err(Violation::Flood);
         }
         Ok(self.is_unsettled(seq))
     }
