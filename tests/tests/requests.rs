@@ -17,6 +17,7 @@ sealpipe_tests::on_every_adapter! {
     an_error_of_the_peers_program_is_told_from_others,
     a_request_without_an_answer_fails,
     a_handler_learns_the_deadline_and_that_nobody_waits,
+    a_handler_learns_that_the_deadline_has_passed,
     many_requests_may_be_given_up_at_once,
     a_deadline_ends_a_request,
     the_end_of_the_connection_ends_requests,
@@ -224,6 +225,20 @@ async fn a_handler_learns_the_deadline_and_that_nobody_waits<R: Runtime>() {
         };
         let (reply, ()) = tokio::join!(client.request("", LONG), serve);
         assert_eq!(reply.unwrap(), "in time");
+    })
+    .await;
+}
+
+async fn a_handler_learns_that_the_deadline_has_passed<R: Runtime>() {
+    within(async {
+        let (client, server) = pair::<R>().await;
+        let ask = client.request("", Duration::from_millis(30));
+        let (error, request) = tokio::join!(ask, server.recv());
+        error.unwrap_err();
+        let request = request.unwrap().unwrap().into_request().unwrap();
+        request.cancelled().await;
+        assert!(request.is_cancelled());
+        assert_eq!(server.end(), None);
     })
     .await;
 }
