@@ -404,7 +404,8 @@ fn table() -> Vec<(&'static str, Vec<u8>, Violation, usize)> {
             0,
         ));
     }
-    let cancels = control(Frame::Cancel { seq: 0 }).repeat(1_025);
+    // One for the message, and 1,024.
+    let cancels = control(Frame::Cancel { seq: 0 }).repeat(1_026);
     cases.push(("CANCELs", join([whole(0, N, b"x"), cancels]), V::Flood, 1));
     cases
 }

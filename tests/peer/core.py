@@ -115,6 +115,7 @@ class Peer:
         # What this side receives.
         self._incoming: Optional[Incoming] = None
         self._begun_in = self._bytes_in = 0  # started by the other side
+        self._cancels = 0  # of messages that came whole
         self._given_bytes = self._freed_bytes = self.config.credit_bytes
         self._given_messages = self._freed_messages = self.config.credit_messages
         self._unsettled: Dict[int, int] = {}  # level processed: seq -> size
@@ -543,13 +544,16 @@ class Peer:
     def _on_cancel(self, reader: Reader) -> None:
         """Section 6.7."""
         seq = reader.varint()
-        self._idle()
         if seq >= self._begun_in:
             raise Violation("CANCEL for a message that was not begun")
         if self._incoming and self._incoming.message.seq == seq:
             self._free(self._incoming.size)
             self._incoming = None
-        elif seq in self._unsettled:
+            return
+        self._cancels += 1
+        if self._cancels > self._begun_in - bool(self._incoming) + 1024:
+            raise Violation("too many CANCELs", wire.FLOOD)
+        if seq in self._unsettled:
             self.events.append(Cancelled(seq))
 
     def _on_finish(self, reader: Reader) -> None:

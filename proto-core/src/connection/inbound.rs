@@ -20,6 +20,9 @@ use resume::Continued;
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
 
+/// So many CANCELs may come beyond one for each message.
+const SPARE_CANCELS: u64 = 1_024;
+
 /// The message whose fragments are coming.
 pub(super) struct Partial {
     head: Received,
@@ -43,6 +46,8 @@ pub(super) struct Inbound {
     owed: Ledger<usize>,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
+    /// How many CANCELs have come.
+    cancels: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
     /// program's business.
     delivered: u64,
@@ -78,6 +83,7 @@ impl Inbound {
             owed: Ledger::new(),
             verdicts: Queue::new(),
             next: 0,
+            cancels: 0,
             delivered: 0,
             frozen: false,
             initial_bytes: config.window_bytes as u64,
@@ -228,12 +234,16 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
+        self.cancels = self.cancels.saturating_add(1);
+        if self.cancels > self.next.saturating_add(SPARE_CANCELS) {
+            return Err(Violation::Flood);
+        }
         Ok(self.is_unsettled(seq))
     }
 
     /// Whether message `seq`, which came, waits for the program or its verdict.
     pub(super) fn is_unsettled(&self, seq: u64) -> bool {
-        self.owed.contains(seq) || self.inbox.may_hold(seq)
+        self.owed.contains(seq) || self.inbox.holds(seq)
     }
 
     /// The next message for the program.
