@@ -111,23 +111,26 @@ impl Extension {
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Extension> {
         let length = reader.varint().filter(|n| *n <= MAX_EXTENSION as u64)?;
         let mut items = Reader::new(reader.bytes(length)?);
-        let mut extension = Extension::default();
+        let (mut time_left, mut missed) = (None, None);
         while !items.is_empty() {
             let id = items.varint()?;
             let length = items.varint()?;
             let value = items.bytes(length)?;
+            let known = match id {
+                TIME_LEFT => &mut time_left,
+                MISSED => &mut missed,
+                _ => continue,
+            };
             let mut value = Reader::new(value);
-            let mut number = || value.varint().filter(|_| value.is_empty());
-            match id {
-                TIME_LEFT if extension.time_left == 0 => {
-                    let left = Duration::from_millis(number()?);
-                    extension = extension.with_time_left(left);
-                }
-                MISSED if extension.missed == 0 => extension = extension.with_missed(number()?),
-                TIME_LEFT | MISSED => return None,
-                _ => {}
+            let number = value.varint().filter(|_| value.is_empty())?;
+            if known.replace(number).is_some() {
+                return None;
             }
         }
-        Some(extension)
+        let extension = Extension::default().with_missed(missed.unwrap_or(0));
+        Some(match time_left {
+            Some(left) => extension.with_time_left(Duration::from_millis(left)),
+            None => extension,
+        })
     }
 }
