@@ -1,13 +1,15 @@
 //! The transcripts of PROTOCOL.md, section 12, byte for byte.
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use core::convert::Infallible;
 use rand_core::{TryCryptoRng, TryRng};
 use sealpipe_core::{
-    AckLevel, Close, Config, ConfigBuilder, Connection, Event, Key, Message, Outcome, RecvBuf,
-    Role, SendBuf, Time,
+    AckLevel, Close, Config, ConfigBuilder, Connection, Key, Kind, Message, MessageId, Outcome,
+    Received, RecvBuf, Role, SendBuf, Time,
+    service::{Pattern, RemoteError},
+    session::{Answer, Backlog, Next, Session, Waiters},
 };
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
@@ -39,7 +41,8 @@ impl TryCryptoRng for Fixed {}
 
 struct Side {
     name: &'static str,
-    connection: Connection,
+    session: Session,
+    waiters: Waiters,
     input: RecvBuf,
     output: SendBuf,
 }
@@ -62,66 +65,175 @@ impl Side {
         let connection = Connection::new(Arc::new(config), role, &mut rng, Time::ZERO).unwrap();
         Side {
             name,
-            connection,
+            session: Session::new(connection),
+            waiters: Waiters::new(),
             input: RecvBuf::new(),
             output: SendBuf::new(),
         }
     }
 
-    fn write(&mut self, lines: &mut Vec<(&'static str, Vec<u8>)>) {
-        let mut bytes = Vec::new();
-        while self.connection.poll_transmit(Time::ZERO, &mut self.output) {
-            bytes.extend_from_slice(self.output.chunk());
-            let n = self.output.chunk().len();
-            self.output.advance(n);
-        }
-        lines.push((self.name, bytes));
+    /// The next message, which must be there.
+    fn recv(&mut self) -> Received {
+        self.session.poll_recv().unwrap().unwrap().unwrap()
     }
 
-    fn read(&mut self, lines: &[(&'static str, Vec<u8>)]) {
-        let (_, bytes) = lines.last().unwrap();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let n = self.input.fill_from(rest);
-            rest = &rest[n..];
-            let _ = self.connection.handle_input(Time::ZERO, &mut self.input);
+    fn close(&mut self) {
+        let close = Close::new(Close::GOING_AWAY, "bye");
+        self.session.with(&mut self.waiters, |connection| {
+            connection.close(Time::ZERO, close)
+        });
+    }
+
+    /// The answer, which must be there.
+    fn answer(&mut self, id: MessageId) -> Received {
+        match self.session.take_answer(id) {
+            Some(Answer::Replied(answer)) => answer,
+            other => panic!("{other:?}"),
         }
-        self.connection.handle_idle();
+    }
+
+    /// Answers with `payload` what was asked.
+    fn reply(&mut self, asked: &Received, kind: Kind, payload: impl Into<Bytes>) {
+        let answer = Message::correlated(kind, asked.correlation.unwrap(), payload).unwrap();
+        self.session.send_untracked(Time::ZERO, answer).unwrap();
+        if asked.ack == AckLevel::Processed {
+            self.session.settle(asked.seq, Ok(())).unwrap();
+        }
     }
 }
 
+/// Both sides, and what they have written.
+struct Pair {
+    initiator: Side,
+    responder: Side,
+    lines: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Pair {
+    fn new(config: impl Fn() -> ConfigBuilder) -> Pair {
+        Pair {
+            initiator: Side::new(config(), Role::Initiator),
+            responder: Side::new(config(), Role::Responder),
+            lines: Vec::new(),
+        }
+    }
+
+    /// One write of the initiator's, which the responder reads.
+    fn forth(&mut self) {
+        self.lines
+            .push(carry(&mut self.initiator, &mut self.responder));
+    }
+
+    /// The other way.
+    fn back(&mut self) {
+        self.lines
+            .push(carry(&mut self.responder, &mut self.initiator));
+    }
+
+    /// The initiator has closed.
+    fn part(mut self) -> Vec<(&'static str, Vec<u8>)> {
+        self.forth();
+        self.back();
+        assert!(self.initiator.session.is_drained() && self.responder.session.is_drained());
+        self.lines
+    }
+}
+
+fn carry(from: &mut Side, to: &mut Side) -> (&'static str, Vec<u8>) {
+    let (now, mut bytes) = (Time::ZERO, Vec::new());
+    while from
+        .session
+        .poll_transmit(now, &mut from.output, &mut from.waiters)
+    {
+        bytes.extend_from_slice(from.output.chunk());
+        let n = from.output.chunk().len();
+        from.output.advance(n);
+    }
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let n = to.input.fill_from(rest);
+        rest = &rest[n..];
+        to.session.handle_input(now, &mut to.input, &mut to.waiters);
+    }
+    to.session.handle_idle(now, &to.input, &mut to.waiters);
+    (from.name, bytes)
+}
+
 fn run(config: impl Fn() -> ConfigBuilder) -> Vec<(&'static str, Vec<u8>)> {
-    let mut initiator = Side::new(config(), Role::Initiator);
-    let mut responder = Side::new(config(), Role::Responder);
-    let mut lines = Vec::new();
+    let mut pair = Pair::new(config);
     let message = Message::new("hello").with_ack(AckLevel::Processed);
-    let id = initiator.connection.send(Time::ZERO, message).unwrap();
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    let message = responder.connection.recv().unwrap();
+    let id = pair.initiator.session.send(Time::ZERO, message).unwrap();
+    pair.forth();
+    pair.back();
+    pair.forth();
+    let message = pair.responder.recv();
     assert_eq!(message.payload, "hello");
-    responder.connection.settle(message.seq, Ok(())).unwrap();
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    let mut events = std::iter::from_fn(|| initiator.connection.poll_event());
-    assert!(events.any(|event| event
-        == Event::Outcome {
-            id,
-            outcome: Outcome::Processed
-        }));
-    initiator
-        .connection
-        .close(Time::ZERO, Close::new(Close::GOING_AWAY, "bye"));
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    assert!(initiator.connection.is_drained() && responder.connection.is_drained());
-    lines
+    pair.responder.session.settle(message.seq, Ok(())).unwrap();
+    pair.back();
+    let outcome = pair.initiator.session.take_outcome(id);
+    assert_eq!(outcome, Some(Outcome::Processed));
+    pair.initiator.close();
+    pair.part()
+}
+
+fn run_asking() -> Vec<(&'static str, Vec<u8>)> {
+    let mut pair = Pair::new(Config::plain);
+    let ask = |pair: &mut Pair, message| pair.initiator.session.ask(Time::ZERO, message).unwrap();
+    let request = |text| Message::request(text).with_deadline(Duration::from_secs(5));
+    let id = ask(&mut pair, request("how are you?"));
+    pair.forth();
+    pair.back();
+    pair.forth();
+    let asked = pair.responder.recv();
+    assert_eq!(asked.time_left(), Some(Duration::from_secs(5)));
+    pair.responder.reply(&asked, Kind::Reply, "well");
+    pair.back();
+    assert_eq!(pair.initiator.answer(id).payload, "well");
+
+    let id = ask(&mut pair, request("no"));
+    pair.forth();
+    let asked = pair.responder.recv();
+    let error = RemoteError::new(300, "no thanks").with_details(&b"\xff"[..]);
+    pair.responder.reply(&asked, Kind::Error, error.encode());
+    pair.back();
+    let answer = pair.initiator.answer(id);
+    assert_eq!(answer.kind, Kind::Error);
+    assert_eq!(RemoteError::decode(&answer.payload), error);
+
+    let pattern = Pattern::new("jobs/*").unwrap();
+    let subscription = pair
+        .initiator
+        .session
+        .open_subscription(&pattern, Backlog::default());
+    let subscribe = Message::subscription(Kind::Subscribe, 0, pattern.as_str()).unwrap();
+    let id = ask(&mut pair, subscribe);
+    pair.forth();
+    let asked = pair.responder.recv();
+    assert_eq!(asked.topic.as_deref(), Some("jobs/*"));
+    pair.responder.reply(&asked, Kind::Reply, "");
+    let event = Message::event("jobs/7", "done").unwrap().with_missed(2);
+    pair.responder
+        .session
+        .send_untracked(Time::ZERO, event)
+        .unwrap();
+    pair.back();
+    assert_eq!(pair.initiator.answer(id).kind, Kind::Reply);
+    let Next::Event(event) = pair.initiator.session.next_event(subscription) else {
+        panic!("no event")
+    };
+    assert_eq!(event.item.missed(), 2);
+
+    let Side {
+        session, waiters, ..
+    } = &mut pair.initiator;
+    session.close_subscription(subscription, waiters);
+    pair.forth();
+    let asked = pair.responder.recv();
+    assert_eq!(asked.kind, Kind::Unsubscribe);
+    pair.responder.reply(&asked, Kind::Reply, "");
+    pair.back();
+    pair.initiator.close();
+    pair.part()
 }
 
 /// Compares with the block under `heading`.
@@ -159,4 +271,9 @@ fn sealed() {
         "### 12.2 Sealed",
         &run(|| Config::sealed(Key::from_bytes(key))),
     );
+}
+
+#[test]
+fn asking() {
+    check("### 12.3 Requests and a subscription", &run_asking());
 }
