@@ -38,6 +38,8 @@ pub(super) struct Inbound {
     inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
+    /// How many were taken from a lane, owe a verdict, and are not put away.
+    lent: usize,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
@@ -68,6 +70,7 @@ impl Inbound {
             partial: None,
             inbox: Inbox::new(),
             owed: Ledger::new(),
+            lent: 0,
             verdicts: Queue::new(),
             next: 0,
             delivered: 0,
@@ -109,6 +112,7 @@ impl Inbound {
     pub(super) fn is_settled(&self) -> bool {
         self.inbox.is_empty()
             && self.owed.is_empty()
+            && self.lent == 0
             && self.verdicts.is_empty()
             && self.partial.is_none()
     }
@@ -235,7 +239,11 @@ impl Inbound {
     /// [`put_away`](Self::put_away).
     #[inline]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        self.inbox.take_from(lane)
+        let message = self.inbox.take_from(lane)?;
+        self.lent = self
+            .lent
+            .saturating_add(usize::from(message.ack == AckLevel::Processed));
+        Some(message)
     }
 
     /// Nobody needs a message any more that was [taken from](Self::take_from) a
@@ -243,6 +251,7 @@ impl Inbound {
     pub(super) fn put_away(&mut self, message: &Received) {
         self.free(message.size());
         if message.ack == AckLevel::Processed {
+            self.lent = self.lent.saturating_sub(1);
             self.verdicts.push_back(Verdict {
                 seq: message.seq,
                 code: 0,
