@@ -258,13 +258,11 @@ impl<R: Runtime> Inner<R> {
             Ok(pattern) => pattern,
             Err(error) => return no(error.to_string()),
         };
-        let mut topics = lock(&self.topics);
+        let (mut topics, id) = (lock(&self.topics), client.id());
         if request.kind == Kind::Unsubscribe {
-            topics.remove(&pattern, &client.id());
-        } else if topics.insert(&pattern, client.id())
-            && topics.count(&client.id()) > self.options.subscriptions
-        {
-            topics.remove(&pattern, &client.id());
+            topics.remove(&pattern, &id);
+        } else if topics.insert(&pattern, id) && topics.count(&id) > self.options.subscriptions {
+            topics.remove(&pattern, &id);
             return no(format!(
                 "a client may have {} subscriptions; take some back first",
                 self.options.subscriptions

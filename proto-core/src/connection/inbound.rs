@@ -44,6 +44,8 @@ pub(super) struct Inbound {
     inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
+    /// How many were taken from a lane, owe a verdict, and are not put away.
+    lent: usize,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
     /// How many CANCELs have come.
@@ -81,6 +83,7 @@ impl Inbound {
             partial: None,
             inbox: Inbox::new(),
             owed: Ledger::new(),
+            lent: 0,
             verdicts: Queue::new(),
             next: 0,
             cancels: 0,
@@ -126,6 +129,7 @@ impl Inbound {
     pub(super) fn is_settled(&self) -> bool {
         self.inbox.is_empty()
             && self.owed.is_empty()
+            && self.lent == 0
             && self.verdicts.is_empty()
             && self.partial.is_none()
     }
@@ -262,7 +266,11 @@ impl Inbound {
     /// [`put_away`](Self::put_away).
     #[inline]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        self.inbox.take_from(lane)
+        let message = self.inbox.take_from(lane)?;
+        self.lent = self
+            .lent
+            .saturating_add(usize::from(message.ack == AckLevel::Processed));
+        Some(message)
     }
 
     /// Nobody needs a message any more that was [taken from](Self::take_from) a
@@ -270,6 +278,7 @@ impl Inbound {
     pub(super) fn put_away(&mut self, message: &Received) {
         self.free(message.size());
         if message.ack == AckLevel::Processed {
+            self.lent = self.lent.saturating_sub(1);
             self.owe_result(message.seq, 0, String::new());
         }
     }
