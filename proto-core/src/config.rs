@@ -262,7 +262,7 @@ impl ConfigBuilder {
     /// or it has given the session up. `false`, the default: messages without an
     /// outcome get theirs, which is *unknown* where they had been sent. `true`:
     /// those of level *received* and *processed* are sent again, marked as
-    /// [`redelivered`](crate::Received::redelivered), and those that wait to be
+    /// [`redelivered`](crate::Received::is_redelivered), and those that wait to be
     /// sent go on waiting.
     pub fn redeliver(mut self, on: bool) -> Self {
         self.config.redeliver = on;
