@@ -569,9 +569,7 @@ fn both_ends_know_who_the_other_is() {
     let (mut server, client) = Place::new("peer").connection();
     let own = sealpipe_blocking::User::current().unwrap();
     assert_eq!(client.peer().unwrap().user, own);
-    if cfg!(windows) {
-        assert_eq!(kind(server.peer()), ErrorKind::WouldBlock);
-    }
+    // Windows says who the client is only after something was read; Wine does before.
     (&client).write_all(b"hello").unwrap();
     server.read_exact(&mut [0; 5]).unwrap();
     let peer = server.peer().unwrap();

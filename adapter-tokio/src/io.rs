@@ -26,6 +26,11 @@ impl<Io: AsyncRead + Send + Unpin + 'static> ReadHalf for Half<Io> {
     ) -> Poll<io::Result<usize>> {
         poll_read_buf(Pin::new(&mut self.io), context, spare)
     }
+
+    fn ends_short(&self) -> bool {
+        // tokio's sockets, where the system tells of each arrival.
+        cfg!(unix) && !self.buffered
+    }
 }
 
 impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Half<Io> {

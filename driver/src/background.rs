@@ -3,7 +3,7 @@
 
 use crate::{
     Runtime, Timer,
-    shared::{Shared, Step},
+    shared::{Now, Shared, Step},
 };
 use sealpipe_core::session::Duty;
 use std::{
@@ -37,11 +37,11 @@ impl<R: Runtime> Future for Background<R> {
         loop {
             shared.set_background(context.waker());
             let now = R::now();
-            let duty = shared.with(|session, waiters| session.background(now, waiters));
-            if duty == Duty::Drive {
-                shared.drive_write(now);
-                while shared.drive_read(now) == Step::Progress
-                    || shared.drive_write(now) == Step::Progress
+            if shared.background(now) == Duty::Drive {
+                let mut time = Now::at(now);
+                shared.drive_write(&mut time, |_, _| {});
+                while shared.drive_read(&mut time, |_, _, _| {}) == Step::Progress
+                    || shared.drive_write(&mut time, |_, _| {}) == Step::Progress
                 {}
                 if shared.session(|session| session.is_drained() || session.is_overdue(now))
                     && shared.close_if_drained(now)

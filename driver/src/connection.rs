@@ -5,7 +5,7 @@ use crate::{
     SubscribeError, Subscription, WriteHalf,
     background::Background,
     memory,
-    shared::{Shared, Transport},
+    shared::{Now, Shared, Transport},
     timeout::timeout,
 };
 use bytes::Bytes;
@@ -29,16 +29,25 @@ pub(crate) struct Owner<R: Runtime> {
     pub(crate) shared: Arc<Shared<R>>,
     pub(crate) peer: Arc<OnceLock<Peer>>,
     pub(crate) config: Arc<Config>,
+    /// Boxed: plain connections have none.
+    pub(crate) handshake_hash: Option<Box<[u8; 32]>>,
 }
 
-impl<R: Runtime> Drop for Owner<R> {
-    fn drop(&mut self) {
+impl<R: Runtime> Owner<R> {
+    /// The program is done with it: what is queued still goes out, then the goodbye.
+    pub(crate) fn abandon(&self) {
         let now = R::now();
         self.shared.with(|session, waiters| {
             session.with(waiters, |core| core.abandon(now));
             waiters.wake_background();
         });
-        self.shared.drive_write(now);
+        self.shared.flush(now);
+    }
+}
+
+impl<R: Runtime> Drop for Owner<R> {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 
@@ -48,6 +57,8 @@ pub(crate) struct Waiting<'a, R: Runtime> {
     place: Place,
     /// Polled, and not done.
     waits: bool,
+    /// The time of the call, for its first poll.
+    pub(crate) now: Now,
 }
 
 impl<'a, R: Runtime> Waiting<'a, R> {
@@ -56,6 +67,7 @@ impl<'a, R: Runtime> Waiting<'a, R> {
             shared,
             place: Place::default(),
             waits: false,
+            now: Now::default(),
         }
     }
 
@@ -66,9 +78,10 @@ impl<'a, R: Runtime> Waiting<'a, R> {
         write_first: bool,
         ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
-        let poll = self
-            .shared
-            .poll_wait(context, &mut self.place, interest, write_first, ready);
+        let now = std::mem::take(&mut self.now);
+        let poll =
+            self.shared
+                .poll_wait(context, now, &mut self.place, interest, write_first, ready);
         self.waits = poll.is_pending();
         poll
     }
@@ -231,11 +244,12 @@ impl<R: Runtime> Connection<R> {
         let core = Core::new(config.clone(), role, &mut getrandom::SysRng, R::now())?;
         let shared = Arc::new(Shared::new(core, transport));
         R::spawn(Background::new(shared.clone()));
-        let owner = Arc::new(Owner {
+        let mut owner = Owner {
             shared,
             peer,
             config,
-        });
+            handshake_hash: None,
+        };
         let mut waiting = Waiting::new(&owner.shared);
         let opened = poll_fn(|context| {
             waiting.poll(context, Interest::Progress, true, |session| {
@@ -244,7 +258,7 @@ impl<R: Runtime> Connection<R> {
                     (Some(_), None) if session.wants_transmit() => None,
                     // Also if the peer has gone again: what it sent before is there
                     // to be received.
-                    (Some(opened), _) => Some(Ok(opened.clone())),
+                    (Some(_), _) => Some(Ok(session.take_opened())),
                     (None, end) => end.map(|end| Err(end.clone())),
                 }
             })
@@ -253,13 +267,11 @@ impl<R: Runtime> Connection<R> {
         drop(waiting);
         let opened =
             opened.inspect_err(|error| tracing::debug!(%error, ?role, "handshake failed"))?;
-        tracing::debug!(
-            ?role,
-            sealed = opened.handshake_hash.is_some(),
-            "connection open"
-        );
+        let hash = opened.and_then(|opened| opened.handshake_hash);
+        tracing::debug!(?role, sealed = hash.is_some(), "connection open");
+        owner.handshake_hash = hash.map(Box::new);
         Ok(Connection {
-            owner,
+            owner: Arc::new(owner),
             recv_place: Place::default(),
             end_told: false,
             send_place: Place::default(),
@@ -378,14 +390,7 @@ impl<R: Runtime> Connection<R> {
     /// [`Error::Connection`] if the connection ended in another way; what had come
     /// before has then been received.
     pub async fn recv(&self) -> Result<Option<Incoming<R>>, Error> {
-        let mut waiting = Waiting::new(self.shared());
-        let received = poll_fn(|context| {
-            waiting.poll(context, Interest::Message, false, |session| {
-                session.poll_recv()
-            })
-        })
-        .await?;
-        Ok(received.map(|message| Incoming::new(message, &self.owner.shared)))
+        recv(&self.owner).await
     }
 
     // --- Ending ------------------------------------------------------------------------
@@ -450,14 +455,28 @@ impl<R: Runtime> Connection<R> {
     /// Sealed mode: a hash that is the same on both sides and on no other
     /// connection, for channel binding.
     pub fn handshake_hash(&self) -> Option<[u8; 32]> {
-        self.shared()
-            .session(|session| session.opened().and_then(|opened| opened.handshake_hash))
+        self.owner.handshake_hash.as_deref().copied()
     }
 
     /// Owned halves, for two tasks. The connection ends when both are dropped.
     pub fn split(self) -> (crate::Sender<R>, crate::Receiver<R>) {
         crate::halves::split(self.owner)
     }
+}
+
+pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
+    let shared = &owner.shared;
+    if let Some(message) = shared.session(|session| session.take_ready()) {
+        return Ok(Some(Incoming::new(message, shared)));
+    }
+    let mut waiting = Waiting::new(shared);
+    let received = poll_fn(|context| {
+        waiting.poll(context, Interest::Message, false, |session| {
+            session.poll_recv()
+        })
+    })
+    .await?;
+    Ok(received.map(|message| Incoming::new(message, shared)))
 }
 
 pub(crate) async fn finish<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {

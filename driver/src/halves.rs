@@ -2,7 +2,8 @@
 
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
-    connection::{self, Owner, Waiting},
+    connection::{self, Owner},
+    shared::Now,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -14,7 +15,6 @@ use sealpipe_core::{
 use sealpipe_endpoint::Peer;
 use std::{
     fmt,
-    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -171,14 +171,7 @@ impl<R: Runtime> Receiver<R> {
     /// # Errors
     /// As [`Connection::recv`].
     pub async fn recv(&mut self) -> Result<Option<Incoming<R>>, Error> {
-        let mut waiting = Waiting::new(&self.owner.shared);
-        let received = poll_fn(|context| {
-            waiting.poll(context, Interest::Message, false, |session| {
-                session.poll_recv()
-            })
-        })
-        .await?;
-        Ok(received.map(|message| Incoming::new(message, &self.owner.shared)))
+        connection::recv(&self.owner).await
     }
 
     /// As [`Connection::peer`].
@@ -198,9 +191,14 @@ pub(crate) fn poll_next<R: Runtime>(
         return Poll::Ready(None);
     }
     let shared = &owner.shared;
-    let poll = shared.poll_wait(context, place, Interest::Message, false, |session| {
-        session.poll_recv()
-    });
+    let poll = shared.poll_wait(
+        context,
+        Now::default(),
+        place,
+        Interest::Message,
+        false,
+        |session| session.poll_recv(),
+    );
     poll.map(|received| match received {
         Ok(message) => message.map(|message| Ok(Incoming::new(message, shared))),
         Err(end) => {
@@ -221,9 +219,14 @@ fn poll_ready<R: Runtime>(
     if let Some(ready) = shared.session(|session| session.poll_room(GATHER)) {
         return Poll::Ready(ready);
     }
-    shared.poll_wait(context, place, Interest::Room, true, |session| {
-        session.poll_room(GATHER)
-    })
+    shared.poll_wait(
+        context,
+        Now::default(),
+        place,
+        Interest::Room,
+        true,
+        |session| session.poll_room(GATHER),
+    )
 }
 
 fn start_send<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
@@ -242,9 +245,14 @@ fn poll_flush<R: Runtime>(
 ) -> Poll<Result<(), SendError>> {
     let shared = &owner.shared;
     shared
-        .poll_wait(context, place, Interest::Room, true, |session| {
-            session.poll_flushed()
-        })
+        .poll_wait(
+            context,
+            Now::default(),
+            place,
+            Interest::Room,
+            true,
+            |session| session.poll_flushed(),
+        )
         .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
 }
 

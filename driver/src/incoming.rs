@@ -88,7 +88,7 @@ impl<R: Runtime> Incoming<R> {
         });
         // With more to be received, the verdict goes out with the next ones.
         if !wait {
-            shared.drive_write(R::now());
+            shared.flush(R::now());
         }
         shared.leave(&mut Place::default());
     }

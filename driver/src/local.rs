@@ -37,7 +37,7 @@ impl<R: Runtime> LocalHalves<R> {
     /// when bytes were read, before they are handed out.
     ///
     /// # Errors
-    /// `PermissionDenied` if the peer is another user's, now and ever after.
+    /// `PermissionDenied` if the peer is another user's, now and with all that comes later.
     pub fn verify(&mut self) -> io::Result<()> {
         #[cfg(windows)]
         if let Some((access, address)) = &self.unchecked {

@@ -25,6 +25,12 @@ pub trait ReadHalf: Send + 'static {
         context: &mut Context<'_>,
         spare: &mut Spare<'_>,
     ) -> Poll<io::Result<usize>>;
+
+    /// Whether a read that left some of its room free says that there was no more,
+    /// so that the next only waits, without a system call.
+    fn ends_short(&self) -> bool {
+        false
+    }
 }
 
 /// The direction of a stream that bytes go out by.

@@ -3,7 +3,7 @@
 use crate::{
     Error, Runtime, SendError,
     connection::{Owner, Waiting, reason_to_error},
-    shared::Shared,
+    shared::{Now, Shared},
     timeout::timeout,
 };
 use sealpipe_core::{
@@ -75,7 +75,7 @@ pub(crate) async fn take_in<R: Runtime>(
     message: Message,
     entrance: Entrance,
 ) -> Result<MessageId, SendError> {
-    let now = R::now();
+    let now = waiting.now.get::<R>();
     let taken = owner
         .shared
         .session(|session| (entrance.now)(session, now, message));
@@ -226,7 +226,7 @@ pub struct Delivery<R: Runtime> {
 
 impl<R: Runtime> Delivery<R> {
     fn queued(shared: &Arc<Shared<R>>, id: MessageId) -> Delivery<R> {
-        shared.drive_write(R::now());
+        shared.flush(R::now());
         shared.leave(&mut Place::default());
         Delivery {
             shared: shared.clone(),
@@ -242,7 +242,7 @@ impl<R: Runtime> Delivery<R> {
         let cancelled = self
             .shared
             .with(|session, waiters| session.with(waiters, |core| core.cancel(self.id)));
-        self.shared.drive_write(R::now());
+        self.shared.flush(R::now());
         self.shared.leave(&mut Place::default());
         cancelled
     }
@@ -255,9 +255,14 @@ impl<R: Runtime> Future for Delivery<R> {
         let Delivery { shared, id, place } = &mut *self;
         let id = *id;
         shared
-            .poll_wait(context, place, Interest::Outcome(id), true, |session| {
-                take(session, id)
-            })
+            .poll_wait(
+                context,
+                Now::default(),
+                place,
+                Interest::Outcome(id),
+                true,
+                |session| take(session, id),
+            )
             .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))
     }
 }

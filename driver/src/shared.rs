@@ -4,10 +4,11 @@
 //! holds its lock; the session's lock is never held across I/O.
 
 use crate::{ReadHalf, Runtime, Spare, WriteHalf};
+use bytes::BufMut;
 use futures_util::task::{ArcWake, waker_ref};
 use sealpipe_core::{
     Connection as Core, RecvBuf, SendBuf, Time,
-    session::{Interest, Place, Session, Waiters},
+    session::{Duty, Interest, Place, Session, Waiters},
 };
 use std::{
     io,
@@ -84,6 +85,13 @@ impl<Native: ReadHalf> ReadHalf for Half<Native, dyn ReadHalf> {
             Half::Any(io) => io.poll_read(context, spare),
         }
     }
+
+    fn ends_short(&self) -> bool {
+        match self {
+            Half::Native(io) => io.ends_short(),
+            Half::Any(io) => io.ends_short(),
+        }
+    }
 }
 
 impl<Native: WriteHalf> WriteHalf for Half<Native, dyn WriteHalf> {
@@ -146,6 +154,15 @@ struct Signals {
     write_armed: AtomicBool,
 }
 
+impl Signals {
+    /// Whether the transport wakes somebody as soon as there is something to do.
+    fn attend(&self, session: &Session) -> bool {
+        let [read, write] =
+            [&self.read_armed, &self.write_armed].map(|armed| armed.load(Ordering::SeqCst));
+        session.is_attended(read, write)
+    }
+}
+
 impl ArcWake for Signals {
     /// One waker serves both directions: which of them is ready is found out by
     /// whoever drives.
@@ -157,12 +174,63 @@ impl ArcWake for Signals {
             waiters.wake_driver();
             waiters.take_woken()
         };
-        wake_all(woken);
+        woken.wake();
     }
 }
 
-fn wake_all(woken: Vec<Waker>) {
-    woken.into_iter().for_each(Waker::wake);
+/// The time, read when it is asked for first: most calls need it once, some never.
+#[derive(Default)]
+pub(crate) struct Now(Option<Time>);
+
+impl Now {
+    pub(crate) fn at(time: Time) -> Now {
+        Now(Some(time))
+    }
+
+    pub(crate) fn get<R: Runtime>(&mut self) -> Time {
+        *self.0.get_or_insert_with(R::now)
+    }
+}
+
+/// A poll of the program's that drives, and looks at the session whenever that is
+/// locked anyway.
+struct Call<'a, T, F> {
+    signals: &'a Signals,
+    waker: &'a Waker,
+    place: &'a mut Place,
+    interest: Interest,
+    ready: F,
+    value: Option<T>,
+    /// There was something to write when it looked last.
+    writes: bool,
+    /// Its place is taken, with the waker of this poll.
+    waits: bool,
+    /// Its place is given back, and the transport is looked after.
+    left: bool,
+}
+
+impl<T, F: FnMut(&mut Session) -> Option<T>> Call<'_, T, F> {
+    fn look(&mut self, session: &mut Session, waiters: &mut Waiters, idle: bool) {
+        if self.value.is_none() {
+            self.value = (self.ready)(session);
+        }
+        self.writes = session.wants_transmit();
+        if self.value.is_none() {
+            if idle {
+                waiters.wait(self.place, self.interest, self.waker);
+                session.watch_timers(waiters);
+                self.waits = true;
+            }
+        } else if !self.writes && !self.left {
+            waiters.leave(self.place);
+            let attended = self.signals.attend(session);
+            // Others must find the transport's lock free when they are woken.
+            if attended || !waiters.anyone() {
+                session.leave(attended, waiters);
+                self.left = true;
+            }
+        }
+    }
 }
 
 /// What driving one direction has brought.
@@ -220,14 +288,17 @@ impl<R: Runtime> Shared<R> {
             let mut waiters = lock(&self.signals.waiters);
             (call(&mut session, &mut waiters), waiters.take_woken())
         };
-        if !woken.is_empty() {
-            wake_all(woken);
-        }
+        woken.wake();
         value
     }
 
-    /// Reads once, and lets the session take it in.
-    pub(crate) fn drive_read(&self, now: Time) -> Step {
+    /// Reads once, and lets the session take it in. `look` sees the session then, and
+    /// whether there is nothing more to read for now.
+    pub(crate) fn drive_read(
+        &self,
+        now: &mut Now,
+        look: impl FnOnce(&mut Session, &mut Waiters, bool),
+    ) -> Step {
         let Some(mut reader) = try_lock(&self.reader) else {
             return Step::Pending;
         };
@@ -238,14 +309,18 @@ impl<R: Runtime> Shared<R> {
             return Step::Pending;
         };
         let armed = &self.signals.read_armed;
-        // Before the poll: a wake-up that comes during it must not be overwritten.
-        armed.store(true, Ordering::SeqCst);
-        let waker = waker_ref(&self.signals);
-        let mut context = Context::from_waker(&waker);
-        let poll = io.poll_read(&mut context, &mut buf.spare());
+        let poll = if armed.load(Ordering::SeqCst) {
+            // It has not been woken since it had nothing.
+            Poll::Pending
+        } else {
+            self.read(io, buf)
+        };
         match poll {
             Poll::Pending => {
-                self.with(|session, waiters| session.handle_idle(now, buf, waiters));
+                self.with(|session, waiters| {
+                    session.handle_idle(buf, waiters);
+                    look(session, waiters, true);
+                });
                 drop(reader);
                 // Somebody who was woken meanwhile found the lock taken.
                 if armed.load(Ordering::SeqCst) {
@@ -255,7 +330,7 @@ impl<R: Runtime> Shared<R> {
                 }
             }
             Poll::Ready(result) => {
-                armed.store(false, Ordering::SeqCst);
+                let now = now.get::<R>();
                 match result {
                     Ok(n) if n > 0 => {
                         tracing::trace!(bytes = n, "read");
@@ -267,7 +342,10 @@ impl<R: Runtime> Shared<R> {
                             });
                         }
                         let buf = &mut reader.buf;
-                        self.with(|session, waiters| session.handle_input(now, buf, waiters));
+                        self.with(|session, waiters| {
+                            session.handle_input(now, buf, waiters);
+                            look(session, waiters, false);
+                        });
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     end => {
@@ -276,7 +354,10 @@ impl<R: Runtime> Shared<R> {
                         {
                             tracing::debug!(%error, "reading failed");
                         }
-                        self.with(|session, waiters| session.handle_eof(now, buf, waiters));
+                        self.with(|session, waiters| {
+                            session.handle_eof(now, buf, waiters);
+                            look(session, waiters, false);
+                        });
                         reader.io = None;
                     }
                 }
@@ -285,8 +366,45 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
-    /// Writes all that is there to write and the transport takes.
-    pub(crate) fn drive_write(&self, now: Time) -> Step {
+    /// Writes for a call that waits for nothing.
+    pub(crate) fn flush(&self, now: Time) {
+        self.drive_write(&mut Now::at(now), |_, _| {});
+    }
+
+    fn read(&self, io: &mut Read<R>, buf: &mut RecvBuf) -> Poll<io::Result<usize>> {
+        let armed = &self.signals.read_armed;
+        let waker = waker_ref(&self.signals);
+        let mut context = Context::from_waker(&waker);
+        let mut spare = buf.spare();
+        // Before the poll: a wake-up that comes during it must not be overwritten.
+        armed.store(true, Ordering::SeqCst);
+        let mut poll = io.poll_read(&mut context, &mut spare);
+        if let Poll::Ready(Ok(n @ 1..)) = &mut poll
+            && io.ends_short()
+            && spare.has_remaining_mut()
+        {
+            // This leaves our waker with the transport: nobody has to look after it
+            // while the program is busy with what came.
+            match io.poll_read(&mut context, &mut spare) {
+                Poll::Pending => return poll,
+                Poll::Ready(Ok(more)) => *n = n.saturating_add(more),
+                // It says so again.
+                Poll::Ready(Err(_)) => {}
+            }
+        }
+        if poll.is_ready() {
+            armed.store(false, Ordering::SeqCst);
+        }
+        poll
+    }
+
+    /// Writes all that is there to write and the transport takes. `look` sees the
+    /// session whenever it has heard what was written.
+    pub(crate) fn drive_write(
+        &self,
+        now: &mut Now,
+        mut look: impl FnMut(&mut Session, &mut Waiters),
+    ) -> Step {
         let mut step = Step::Pending;
         loop {
             let Some(mut writer) = try_lock(&self.writer) else {
@@ -298,7 +416,7 @@ impl<R: Runtime> Shared<R> {
                 continue;
             };
             self.write_again.store(false, Ordering::SeqCst);
-            let blocked = self.write_all(now, &mut writer, &mut step);
+            let blocked = self.write_all(now, &mut writer, &mut step, &mut look);
             drop(writer);
             let woken = blocked && !self.signals.write_armed.load(Ordering::SeqCst);
             if !woken && !self.write_again.load(Ordering::SeqCst) {
@@ -312,13 +430,25 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Returns whether the transport takes no more for now.
-    fn write_all(&self, now: Time, writer: &mut Writer<R>, step: &mut Step) -> bool {
+    fn write_all(
+        &self,
+        now: &mut Now,
+        writer: &mut Writer<R>,
+        step: &mut Step,
+        look: &mut impl FnMut(&mut Session, &mut Waiters),
+    ) -> bool {
+        let now = now.get::<R>();
         let armed = &self.signals.write_armed;
         let waker = waker_ref(&self.signals);
         let mut context = Context::from_waker(&waker);
         loop {
-            let more =
-                self.with(|session, waiters| session.poll_transmit(now, &mut writer.buf, waiters));
+            let more = self.with(|session, waiters| {
+                let more = session.poll_transmit(now, &mut writer.buf, waiters);
+                if !more && !writer.unflushed {
+                    look(session, waiters);
+                }
+                more
+            });
             if !more && !writer.unflushed {
                 return false;
             }
@@ -368,54 +498,67 @@ impl<R: Runtime> Shared<R> {
     pub(crate) fn poll_wait<T>(
         &self,
         context: &Context<'_>,
+        mut now: Now,
         place: &mut Place,
         interest: Interest,
         write_first: bool,
         mut ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
-        let mut value = {
+        let (value, writes) = {
             let mut session = lock(&self.session);
             let value = ready(&mut session);
             // Nothing was driven: there is nothing to hand over.
             if value.is_some() && !place.is_taken() && session.touch() {
                 return value.map_or(Poll::Pending, Poll::Ready);
             }
-            value
+            (value, session.wants_transmit())
         };
-        if value.is_none() {
-            let now = R::now();
-            if write_first && self.drive_write(now) == Step::Progress {
-                value = self.session(&mut ready);
-            }
-            loop {
-                while value.is_none() && self.drive_read(now) == Step::Progress {
-                    value = self.session(&mut ready);
-                }
-                // Acks and credit, also when more keeps coming. A write that fails is
-                // a reason to read on: to the end.
-                let wrote = self.session(|session| session.wants_transmit())
-                    && self.drive_write(now) == Step::Progress;
-                if value.is_some() || !wrote {
-                    break;
-                }
-                value = self.session(&mut ready);
-            }
-            if value.is_none() {
-                // The transport's waker is set. Should it fire before this place is
-                // taken, the background drives, and wakes it.
-                value = self.with(|session, waiters| {
-                    let value = ready(session);
-                    if value.is_none() {
-                        waiters.wait(place, interest, context.waker());
-                        session.watch_timers(waiters);
-                    }
-                    value
+        let mut call = Call {
+            signals: &self.signals,
+            waker: context.waker(),
+            place,
+            interest,
+            ready,
+            value,
+            writes,
+            waits: false,
+            left: false,
+        };
+        if call.value.is_none() {
+            // Also if there is nothing to write: a stream may have to be flushed.
+            if write_first {
+                self.drive_write(&mut now, |session, waiters| {
+                    call.look(session, waiters, false)
                 });
             }
+            loop {
+                while call.value.is_none()
+                    && self.drive_read(&mut now, |session, waiters, idle| {
+                        call.look(session, waiters, idle);
+                    }) == Step::Progress
+                {}
+                // Acks and credit, also when more keeps coming. A write that fails is
+                // a reason to read on: to the end.
+                let wrote = call.writes
+                    && self.drive_write(&mut now, |session, waiters| {
+                        call.look(session, waiters, false);
+                    }) == Step::Progress;
+                if call.value.is_some() || !wrote {
+                    break;
+                }
+            }
+            if call.value.is_none() && !call.waits {
+                // Another drives; or the transport's waker is set, and should it fire
+                // before this place is taken, the background drives, and wakes it.
+                self.with(|session, waiters| call.look(session, waiters, true));
+            }
         }
+        let Call { value, left, .. } = call;
         match value {
             Some(value) => {
-                self.leave(place);
+                if !left {
+                    self.leave(place);
+                }
                 Poll::Ready(value)
             }
             None => Poll::Pending,
@@ -425,14 +568,15 @@ impl<R: Runtime> Shared<R> {
     /// A call of the program's leaves: somebody else must look after the
     /// transport, if nobody does.
     pub(crate) fn leave(&self, place: &mut Place) {
-        let signals = &self.signals;
         self.with(|session, waiters| {
-            let write_armed = signals.write_armed.load(Ordering::SeqCst);
-            let armed = signals.read_armed.load(Ordering::SeqCst)
-                && (write_armed || !session.wants_transmit());
             waiters.leave(place);
-            session.leave(armed, waiters);
+            session.leave(self.signals.attend(session), waiters);
         });
+    }
+
+    /// What the background is to do.
+    pub(crate) fn background(&self, now: Time) -> Duty {
+        self.with(|session, waiters| session.background(now, self.signals.attend(session), waiters))
     }
 
     pub(crate) fn set_background(&self, waker: &Waker) {

@@ -1,6 +1,6 @@
 //! Events that a program has asked its peer for.
 
-use crate::{RequestError, Runtime, connection::Owner};
+use crate::{RequestError, Runtime, connection::Owner, shared::Now};
 use futures_core::Stream;
 use sealpipe_core::{
     ConnectionError, Kind, Message, Received,
@@ -125,9 +125,14 @@ impl<R: Runtime> Subscription<R> {
             owner, id, place, ..
         } = self;
         let (shared, id) = (&owner.shared, *id);
-        let poll = shared.poll_wait(context, place, Interest::Event(id), false, |session| {
-            next(session, id)
-        });
+        let poll = shared.poll_wait(
+            context,
+            Now::default(),
+            place,
+            Interest::Event(id),
+            false,
+            |session| next(session, id),
+        );
         if poll.is_ready() {
             shared.with(Session::hand_out);
         }

@@ -8,7 +8,7 @@ use sealpipe_core::service::{Pattern, RemoteError, Topics, check_topic};
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let mut next = || lines.next().unwrap_or_default();
-    let (pattern, topic, payload) = (next(), next(), next());
+    let (patterns, topic, payload) = (next(), next(), next());
 
     let payload = Bytes::copy_from_slice(payload);
     let error = RemoteError::decode(&payload);
@@ -16,18 +16,29 @@ fuzz_target!(|data: &[u8]| {
     assert!(error.message.len() <= RemoteError::MAX_MESSAGE);
     assert_eq!(RemoteError::decode(&error.encode()), error);
 
-    let (Ok(pattern), Ok(topic)) = (str::from_utf8(pattern), str::from_utf8(topic)) else {
+    let (Ok(patterns), Ok(topic)) = (str::from_utf8(patterns), str::from_utf8(topic)) else {
         return;
     };
-    let Ok(pattern) = Pattern::new(pattern) else {
-        return;
-    };
-    let matches = pattern.matches(topic);
-    assert!(!matches || check_topic(topic).is_ok());
+    let mut patterns: Vec<Pattern> = patterns
+        .split('\t')
+        .flat_map(Pattern::new)
+        .take(20)
+        .collect();
     let mut topics = Topics::new();
-    assert!(topics.insert(&pattern, ()) && !topics.insert(&pattern, ()));
-    let mut found = 0;
-    topics.matching(topic, |()| found += 1);
-    assert_eq!(found, u32::from(matches));
-    assert!(topics.remove(&pattern, &()) && topics.is_empty());
+    for (key, pattern) in patterns.iter().enumerate() {
+        assert!(topics.insert(pattern, key) && !topics.insert(pattern, key));
+        assert!(!pattern.matches(topic) || check_topic(topic).is_ok());
+    }
+    // The tree agrees with each alone, also after it has shrunk.
+    loop {
+        let mut found = Vec::new();
+        topics.matching(topic, |key| found.push(*key));
+        let alone: Vec<usize> = (0..patterns.len())
+            .filter(|key| patterns[*key].matches(topic))
+            .collect();
+        assert_eq!(found, alone);
+        assert_eq!(topics.len(), patterns.len());
+        let Some(last) = patterns.pop() else { break };
+        assert!(topics.remove(&last, &patterns.len()));
+    }
 });

@@ -28,6 +28,9 @@ pub struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) silence_timeout: Option<Duration>,
+    pub(crate) resumption: bool,
+    pub(crate) redeliver: bool,
+    pub(crate) resume_timeout: Duration,
 }
 
 impl Config {
@@ -75,6 +78,16 @@ impl Config {
     /// How long the peer's goodbye is waited for.
     pub fn close_timeout(&self) -> Duration {
         self.close_timeout
+    }
+
+    /// Whether a connection outlives the loss of its stream.
+    pub fn resumption(&self) -> bool {
+        self.resumption
+    }
+
+    /// How long a connection stays suspended before it ends.
+    pub fn resume_timeout(&self) -> Duration {
+        self.resume_timeout
     }
 }
 
@@ -134,6 +147,9 @@ impl ConfigBuilder {
                 close_timeout: Duration::from_secs(5),
                 keepalive: Some(Duration::from_secs(30)),
                 silence_timeout: Some(Duration::from_secs(90)),
+                resumption: false,
+                redeliver: false,
+                resume_timeout: Duration::from_secs(30),
             },
         }
     }
@@ -221,6 +237,41 @@ impl ConfigBuilder {
     pub fn keepalive(mut self, ping_after: Option<Duration>, end_after: Option<Duration>) -> Self {
         self.config.keepalive = ping_after;
         self.config.silence_timeout = end_after;
+        self
+    }
+
+    /// Whether a connection outlives the loss of its stream: it is then suspended
+    /// ([`Event::Suspended`](crate::Event::Suspended)), and goes on over another
+    /// stream where it was cut, with every message of level *received* or
+    /// *processed* delivered once. Takes a driver that brings the other stream
+    /// ([`Connection::resume`](crate::Connection::resume),
+    /// [`Connection::adopt`](crate::Connection::adopt)), and a peer that has it on
+    /// too; with another peer, connections end as ever. Off unless set.
+    ///
+    /// It costs memory: such messages are kept until they are acknowledged (their
+    /// payloads are shared, not copied, and count as queued,
+    /// [`send_queue`](Self::send_queue)), and verdicts until the peer says that it
+    /// has them.
+    pub fn resumption(mut self, on: bool) -> Self {
+        self.config.resumption = on;
+        self
+    }
+
+    /// What an initiator does where the peer does not know the session any more
+    /// ([`Event::Restarted`](crate::Event::Restarted)): its process was restarted,
+    /// or it has given the session up. `false`, the default: messages without an
+    /// outcome get theirs, which is *unknown* where they had been sent. `true`:
+    /// those of level *received* and *processed* are sent again, marked as
+    /// [`redelivered`](crate::Received::is_redelivered), and those that wait to be
+    /// sent go on waiting.
+    pub fn redeliver(mut self, on: bool) -> Self {
+        self.config.redeliver = on;
+        self
+    }
+
+    /// How long a connection stays suspended before it ends: 30 s unless set.
+    pub fn resume_timeout(mut self, timeout: Duration) -> Self {
+        self.config.resume_timeout = timeout;
         self
     }
 

@@ -391,6 +391,10 @@ pub enum Violation {
     Cancel,
     #[error("a CLOSE that counts more messages than were sent")]
     Close,
+    #[error("HELLO resumes what was not asked for, or with numbers that cannot be")]
+    Resume,
+    #[error("bytes behind HELLO, which has not been answered yet")]
+    BeforeAnswer,
     #[error("too many control frames that carry nothing forward")]
     Flood,
 }
@@ -439,6 +443,29 @@ pub enum SendErrorReason {
     /// The connection has ended.
     #[error(transparent)]
     Closed(ConnectionError),
+}
+
+/// A connection cannot be resumed, or not over this stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It has not lost its stream, or has ended.
+    #[error("the connection is not suspended")]
+    NotSuspended,
+    /// The initiator resumes, the responder adopts.
+    #[error("only the side that connected can resume; a responder adopts the new connection")]
+    Role,
+    /// Between two calls in the wrong order.
+    #[error("the new connection has not been answered with a resume point, or is not confirmed")]
+    NotReady,
+    /// The session has gone on since the new connection was told where it stands.
+    #[error(
+        "the session has gone on since its resume point was given; close the new stream, the peer tries again"
+    )]
+    Stale,
+    /// No randomness, no new keys.
+    #[error("the random generator failed")]
+    Random,
 }
 
 /// A verdict was given where none is due.

@@ -33,6 +33,27 @@ pub enum Event {
     },
     /// The peer will send no more messages. Those that came can still be received.
     PeerFinished,
+    /// The stream was lost, and the connection waits to be resumed over another one
+    /// ([`ConfigBuilder::resumption`](crate::ConfigBuilder::resumption)): why. Comes
+    /// again when an attempt to resume fails in a way that a further attempt may
+    /// mend.
+    Suspended(ConnectionError),
+    /// A suspended connection goes on where it was cut.
+    Resumed(Opened),
+    /// A suspended connection goes on with a new session, since the peer does not
+    /// know the old one any more: its process was restarted, or it has given the
+    /// session up. Outcomes of what is lost come after this
+    /// ([`ConfigBuilder::redeliver`](crate::ConfigBuilder::redeliver)).
+    Restarted(Opened),
+    /// Responder: the peer asks to resume a session. Nothing more happens until
+    /// [`Connection::answer_resume`](crate::Connection::answer_resume).
+    ResumeAsked {
+        /// The [session](crate::Connection::session) that it names.
+        session: [u8; 16],
+    },
+    /// Responder: the peer has proved that it means it. The suspended connection
+    /// is to [adopt](crate::Connection::adopt) this one.
+    ResumeReady,
     /// The connection has ended. The last event; it is held back until every
     /// message that came before has been received.
     Closed(ConnectionError),

@@ -82,6 +82,17 @@ impl<T> Ledger<T> {
         Some(entry)
     }
 
+    /// Takes away the last one, if its number is not below `start`.
+    pub(crate) fn pop_last(&mut self, start: u64) -> Option<(u64, T)> {
+        while self.places.back().is_some_and(|(last, _)| *last >= start) {
+            if let Some((number, Some(entry))) = self.places.pop_back() {
+                self.open = self.open.saturating_sub(1);
+                return Some((number, entry));
+            }
+        }
+        None
+    }
+
     /// Settles those below `end`, from `start` on, that `settle` says are.
     pub(crate) fn remove_where(
         &mut self,

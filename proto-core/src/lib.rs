@@ -33,13 +33,13 @@ pub mod wire;
 
 pub use buffer::{RecvBuf, SendBuf};
 pub use config::{Config, ConfigBuilder, ConfigError};
-pub use connection::{Connection, Role};
+pub use connection::{Connection, ResumePoint, Role};
 #[cfg(feature = "ring")]
 pub use crypto::Ring;
 pub use crypto::{ChaChaPoly, CipherProvider, OpenError, RecordCipher};
 pub use error::{
-    Close, ConnectionError, Fault, Lost, Mismatch, Sealed, SendError, SendErrorReason, SettleError,
-    Timeout, Violation,
+    Close, ConnectionError, Fault, Lost, Mismatch, ResumeError, Sealed, SendError, SendErrorReason,
+    SettleError, Timeout, Violation,
 };
 pub use event::{Event, MessageId, Opened};
 pub use key::{Key, KeyError, KeyId};

@@ -423,8 +423,8 @@ pub struct Received {
     pub correlation: Option<u64>,
     /// What an event or a subscription is about; there if the kind has one.
     pub topic: Option<Arc<str>>,
-    /// What else it carries: see [`time_left`](Self::time_left) and
-    /// [`missed`](Self::missed).
+    /// What else it carries: see [`time_left`](Self::time_left),
+    /// [`missed`](Self::missed) and [`is_redelivered`](Self::is_redelivered).
     pub extension: Extension,
     /// The bytes.
     pub payload: Bytes,
@@ -441,6 +441,13 @@ impl Received {
     /// too slow.
     pub fn missed(&self) -> u64 {
         self.extension.missed()
+    }
+
+    /// Whether the peer has sent it before, on a session that was lost with this
+    /// side's former process, which may have had it:
+    /// [`ConfigBuilder::redeliver`](crate::ConfigBuilder::redeliver).
+    pub fn is_redelivered(&self) -> bool {
+        self.extension.is_redelivered()
     }
 
     /// Payload plus topic, in bytes.

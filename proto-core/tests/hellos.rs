@@ -42,6 +42,11 @@ fn broken_hellos() -> Vec<(&'static str, Vec<u8>, Violation)> {
             Violation::HelloMalformed,
         ),
         (
+            "resumable is neither",
+            with(&[8, 1, 2]),
+            Violation::HelloMalformed,
+        ),
+        (
             "credit below the largest message",
             hello_body(&Hello {
                 credit_bytes: good.max_message - 1,

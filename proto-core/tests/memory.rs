@@ -55,6 +55,12 @@ fn held() -> usize {
     HELD.with(Cell::get)
 }
 
+/// What is held above what was held before, which is below zero in a thread that
+/// has freed what another one gave it.
+fn more_than(before: usize) -> usize {
+    held().wrapping_sub(before)
+}
+
 /// The most that was held while `run` ran, above what was held before.
 fn most_above(before: usize, run: impl FnOnce()) -> usize {
     MOST.with(|most| most.set(held()));
@@ -361,13 +367,38 @@ fn subscriptions_that_end_leave_nothing() {
         topics.insert(pattern, 1);
         topics.insert(pattern, 2);
     }
-    let all = held() - before;
+    let all = more_than(before);
     for pattern in &patterns {
         topics.remove(pattern, &1);
     }
     topics.remove_all(&2);
     // An empty map may keep its first block.
-    let left = held() - before;
+    let left = more_than(before);
     println!("subscriptions: {all} bytes for 20,000, {left} when all have ended");
     assert!(all > 1_000_000 && left < 4_096);
+}
+
+#[test]
+fn a_subscription_takes_little_however_deep_it_is() {
+    const COUNT: usize = 1_000;
+    // 128 segments each; or each with one more than the one before.
+    let deep = |n: usize| format!("{n}/{}", vec!["a"; 120].join("/"));
+    let longer = |n: usize| format!("{}/{}", n / 100, vec!["b"; 1 + n % 100].join("/"));
+    let patterns: [&dyn Fn(usize) -> String; 2] = [&deep, &longer];
+    for text in patterns {
+        let before = held();
+        let mut topics = Topics::new();
+        for n in 0..COUNT {
+            topics.insert(&Pattern::new(&text(n)).expect("a pattern"), n % 3);
+        }
+        let each = more_than(before) / COUNT;
+        println!("a subscription of 1 to 128 segments: {each} bytes");
+        assert!(each < 2_048, "{each}");
+        // Those that stay take no more for those that went.
+        for n in (0..COUNT).filter(|n| n % 10 != 9) {
+            topics.remove(&Pattern::new(&text(n)).expect("a pattern"), &(n % 3));
+        }
+        let each = more_than(before) / topics.len();
+        assert!(each < 2_048, "{each}");
+    }
 }

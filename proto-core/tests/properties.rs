@@ -76,9 +76,9 @@ proptest! {
 
     #[test]
     fn hellos_come_back(minor in number(), max_message in number(), credit_messages in 1..varint::MAX,
-                        session: [u8; 16], next in number(), settled in number(), resume: bool, more in number()) {
+                        session: [u8; 16], next in number(), settled in number(), resume: bool, resumable: bool, more in number()) {
         let credit_bytes = max_message.saturating_add(more).min(varint::MAX);
-        let hello = Hello { minor, max_message, credit_bytes, credit_messages, session, next, settled, resume };
+        let hello = Hello { minor, max_message, credit_bytes, credit_messages, session, next, settled, resume, resumable };
         let mut body = Vec::new();
         hello.encode(&mut body);
         prop_assert_eq!(Hello::decode(&body), Ok(hello));
@@ -113,11 +113,13 @@ proptest! {
     #[test]
     fn message_heads_come_back(seq in number(), kind in kind(), ack in ack(), total in proptest::option::of(number()),
                                correlation in number(), topic in "[a-zé]{1,120}", payload in vec(any::<u8>(), 0..20),
-                               millis in proptest::option::of(1u64..1 << 30), missed in 0u64..1 << 30) {
+                               millis in proptest::option::of(1u64..1 << 30), missed in 0u64..1 << 30, redelivered: bool) {
         let extension = Extension::default().with_missed(missed);
         let left = millis.map(core::time::Duration::from_millis);
         let extension = left.map_or(extension, |left| extension.with_time_left(left));
+        let extension = if redelivered { extension.with_redelivered() } else { extension };
         prop_assert_eq!((extension.time_left(), extension.missed()), (left, missed));
+        prop_assert_eq!(extension.is_redelivered(), redelivered);
         let head = DataHead {
             seq, kind, ack, total,
             correlation: kind.has_correlation().then_some(correlation),

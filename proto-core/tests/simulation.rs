@@ -19,23 +19,24 @@ fn number(name: &str) -> Option<u64> {
     })
 }
 
-fn seeds(test: &str, sealed: bool) {
+fn seeds(test: &str, sealed: bool, make: fn(Choices, bool) -> Sim) -> usize {
     let run = |seed: u64| {
         // Neither mode repeats the other's programs.
         let start = seed.wrapping_mul(2) + u64::from(sealed);
-        Sim::new(Choices::seed(start), sealed).run()
+        make(Choices::seed(start), sealed).run()
     };
     if let Some(seed) = number("SEALPIPE_SIM_SEED") {
-        run(seed);
-        return;
+        return run(seed).resumed;
     }
     let count = number("SEALPIPE_SIM_SEEDS").unwrap_or(10_000).div_ceil(2);
     let mut delivered = 0;
     let mut finished = 0;
+    let mut resumed = 0;
     for seed in 0..count {
         match catch_unwind(AssertUnwindSafe(|| run(seed))) {
             Ok(report) => {
                 delivered += report.delivered;
+                resumed += report.resumed;
                 finished += u64::from(
                     report.ends == [ConnectionError::Finished, ConnectionError::Finished],
                 );
@@ -49,19 +50,33 @@ fn seeds(test: &str, sealed: bool) {
             }
         }
     }
-    println!("{count} seeds, {delivered} messages delivered, {finished} runs finished by both");
+    println!(
+        "{count} seeds, {delivered} messages delivered, {finished} runs finished by both, {resumed} streams resumed"
+    );
     // The draws must not drift into programs that do nothing.
     assert!(delivered as u64 > 5 * count && finished > count / 4);
+    resumed
 }
 
 #[test]
 fn simulation_plain() {
-    seeds("simulation_plain", false);
+    seeds("simulation_plain", false, Sim::new);
 }
 
 #[test]
 fn simulation_sealed() {
-    seeds("simulation_sealed", true);
+    seeds("simulation_sealed", true, Sim::new);
+}
+
+/// Streams that are cut at random bytes, up to eight times a run.
+#[test]
+fn simulation_resumption_plain() {
+    assert!(seeds("simulation_resumption_plain", false, Sim::resuming) > 0);
+}
+
+#[test]
+fn simulation_resumption_sealed() {
+    assert!(seeds("simulation_resumption_sealed", true, Sim::resuming) > 0);
 }
 
 /// One short run, with the stream cut after every byte of it in either direction.

@@ -141,14 +141,17 @@ impl Connection {
             }
             return;
         }
-        if self.outbound.finish == Finish::Sent
-            && self.outbound.is_settled()
-            && self.inbound.finished
-            && self.inbound.is_settled()
-            && !self.inbound.has_unacked()
-        {
+        if self.is_complete() && !self.inbound.has_unacked() {
             self.say_goodbye(Close::new(Close::DONE, ""));
         }
+    }
+
+    /// Whether both sides have finished and nothing is left to be settled.
+    pub(super) fn is_complete(&self) -> bool {
+        self.outbound.finish == Finish::Sent
+            && self.outbound.is_settled()
+            && self.inbound.has_finished()
+            && self.inbound.is_settled()
     }
 
     /// The peer's CLOSE.
@@ -206,8 +209,12 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
+        if self.outlives(&error) {
+            return self.suspend(error);
+        }
         self.phase = Phase::Closed;
         self.setup = None;
+        self.resume = None;
         if let Some(keys) = &mut self.keys {
             keys.opener = None;
         }
@@ -246,6 +253,7 @@ impl Connection {
                 // The peer does not read: there is no sense in writing more.
                 self.farewell = Farewell::None;
             }
+            Timer::Resume => self.give_up(),
             Timer::Send => {
                 let next = self.outbound.expire(self.now, &mut self.events);
                 self.timers.set(Timer::Send, next);

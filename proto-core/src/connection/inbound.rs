@@ -1,6 +1,8 @@
 //! Messages on their way in: the one whose fragments are coming, the queue, the
 //! verdicts that are due, and the credit that the peer has.
 
+mod resume;
+
 use super::inbox::{Inbox, Lane};
 use crate::{
     config::Config,
@@ -13,9 +15,13 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
+use resume::Continued;
 
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
+
+/// So many CANCELs may come beyond one for each message.
+const SPARE_CANCELS: u64 = 1_024;
 
 /// The message whose fragments are coming.
 pub(super) struct Partial {
@@ -38,13 +44,20 @@ pub(super) struct Inbound {
     inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
+    /// How many were taken from a lane, owe a verdict, and are not put away.
+    lent: usize,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
+    /// How many CANCELs have come.
+    cancels: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
     /// program's business.
     delivered: u64,
     /// Set once nothing more is delivered.
     frozen: bool,
+    /// What this stream began with.
+    initial_bytes: u64,
+    initial_messages: u64,
     granted_bytes: u64,
     granted_messages: u64,
     used_bytes: u64,
@@ -60,6 +73,8 @@ pub(super) struct Inbound {
     /// Messages that came whole, and their sizes: for [`Stats`].
     received: u64,
     received_bytes: u64,
+    /// The session can be resumed, or follows one that could.
+    continued: Option<Box<Continued>>,
 }
 
 impl Inbound {
@@ -68,10 +83,14 @@ impl Inbound {
             partial: None,
             inbox: Inbox::new(),
             owed: Ledger::new(),
+            lent: 0,
             verdicts: Queue::new(),
             next: 0,
+            cancels: 0,
             delivered: 0,
             frozen: false,
+            initial_bytes: config.window_bytes as u64,
+            initial_messages: config.window_messages as u64,
             granted_bytes: config.window_bytes as u64,
             granted_messages: config.window_messages as u64,
             used_bytes: 0,
@@ -84,6 +103,7 @@ impl Inbound {
             finished: false,
             received: 0,
             received_bytes: 0,
+            continued: None,
         }
     }
 
@@ -109,6 +129,7 @@ impl Inbound {
     pub(super) fn is_settled(&self) -> bool {
         self.inbox.is_empty()
             && self.owed.is_empty()
+            && self.lent == 0
             && self.verdicts.is_empty()
             && self.partial.is_none()
     }
@@ -133,7 +154,7 @@ impl Inbound {
         if self.finished {
             return Err(Violation::DataAfterFinish);
         }
-        if head.seq != self.next {
+        if head.seq != self.next && !self.may_skip_to(head.seq) {
             return Err(Violation::MessageNumber {
                 found: head.seq,
                 expected: self.next,
@@ -150,6 +171,7 @@ impl Inbound {
         if self.used_messages >= self.granted_messages || used_bytes > self.granted_bytes {
             return Err(Violation::NoCredit);
         }
+        self.next = head.seq;
         self.used_messages = self.used_messages.saturating_add(1);
         self.used_bytes = used_bytes;
         Ok(())
@@ -216,12 +238,16 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
+        self.cancels = self.cancels.saturating_add(1);
+        if self.cancels > self.next.saturating_add(SPARE_CANCELS) {
+            return Err(Violation::Flood);
+        }
         Ok(self.is_unsettled(seq))
     }
 
     /// Whether message `seq`, which came, waits for the program or its verdict.
     pub(super) fn is_unsettled(&self, seq: u64) -> bool {
-        self.owed.contains(seq) || self.inbox.may_hold(seq)
+        self.owed.contains(seq) || self.inbox.holds(seq)
     }
 
     /// The next message for the program.
@@ -240,7 +266,11 @@ impl Inbound {
     /// [`put_away`](Self::put_away).
     #[inline]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        self.inbox.take_from(lane)
+        let message = self.inbox.take_from(lane)?;
+        self.lent = self
+            .lent
+            .saturating_add(usize::from(message.ack == AckLevel::Processed));
+        Some(message)
     }
 
     /// Nobody needs a message any more that was [taken from](Self::take_from) a
@@ -248,11 +278,8 @@ impl Inbound {
     pub(super) fn put_away(&mut self, message: &Received) {
         self.free(message.size());
         if message.ack == AckLevel::Processed {
-            self.verdicts.push_back(Verdict {
-                seq: message.seq,
-                code: 0,
-                reason: String::new(),
-            });
+            self.lent = self.lent.saturating_sub(1);
+            self.owe_result(message.seq, 0, String::new());
         }
     }
 
@@ -280,7 +307,7 @@ impl Inbound {
                 (code, reason)
             }
         };
-        self.verdicts.push_back(Verdict { seq, code, reason });
+        self.owe_result(seq, code, reason);
         true
     }
 
@@ -323,6 +350,19 @@ impl Inbound {
         self.unacked = 0;
     }
 
+    /// The peer's FINISH; says whether it is the first.
+    pub(super) fn finish(&mut self, end: u64) -> Result<bool, Violation> {
+        if self.partial.is_some() || (end != self.next && !self.may_skip_to(end)) {
+            return Err(Violation::Finish);
+        }
+        if self.finished && !self.may_finish_again() {
+            return Err(Violation::Finish);
+        }
+        self.next = end;
+        self.ack_now();
+        Ok(!core::mem::replace(&mut self.finished, true))
+    }
+
     /// The peer's *settled*; says whether it carried anything forward.
     pub(super) fn on_settled(&mut self, settled: u64) -> Result<bool, Violation> {
         if settled < self.peer_settled || settled > self.next {
@@ -330,6 +370,9 @@ impl Inbound {
         }
         let advanced = settled > self.peer_settled;
         self.peer_settled = settled;
+        if let Some(continued) = &mut self.continued {
+            continued.forget(settled);
+        }
         Ok(advanced)
     }
 
@@ -346,13 +389,11 @@ impl Inbound {
     /// New limits for the peer, if it should be told.
     #[inline]
     pub(super) fn credit_due(&self, config: &Config) -> Option<(u64, u64)> {
-        if !self.credit_is_low || self.frozen || self.finished {
+        if !self.credit_is_low || self.frozen || self.finished || self.keeps_too_much(config) {
             return None;
         }
-        let bytes = self.freed_bytes.saturating_add(config.window_bytes as u64);
-        let messages = self
-            .freed_messages
-            .saturating_add(config.window_messages as u64);
+        let bytes = self.freed_bytes.saturating_add(self.initial_bytes);
+        let messages = self.freed_messages.saturating_add(self.initial_messages);
         let told = bytes == self.granted_bytes && messages == self.granted_messages;
         (!told).then_some((bytes, messages))
     }

@@ -35,6 +35,9 @@ impl Connection {
                     Mode::Sealed => self.take_record(input),
                     _ => self.take_frame(input).map_err(ConnectionError::Violation),
                 },
+                Phase::Asked | Phase::Ready => break self.limit_early(input),
+                // What came late over the stream that was lost.
+                Phase::Suspended => return input.clear(),
                 Phase::Closed => break,
             };
             match step {
@@ -68,6 +71,9 @@ impl Connection {
 
     /// Sealed mode: one record.
     fn take_record(&mut self, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
+        if let Some(length) = self.take_opened_record() {
+            return self.take_frames(length, input);
+        }
         let Some(length) = Opener::declared(input.bytes()) else {
             return Ok(false);
         };
@@ -86,9 +92,14 @@ impl Connection {
             .open(input.bytes_mut(), length)
             .map_err(|_| ConnectionError::Authentication(Sealed::Record))?;
         input.consume(Opener::HEADER);
-        if self.phase == Phase::Confirm {
-            self.confirmed();
+        if self.phase == Phase::Confirm && !self.confirmed(length) {
+            return Ok(false);
         }
+        self.take_frames(length, input)
+    }
+
+    /// The frames of a record that has opened.
+    fn take_frames(&mut self, length: usize, input: &mut RecvBuf) -> Result<bool, ConnectionError> {
         let mut left = length;
         while left > 0 {
             let used = self
@@ -309,19 +320,12 @@ impl Connection {
                 if dropped {
                     self.timers.clear(Timer::Message);
                 }
-                self.spend()?;
                 return Ok(dropped);
             }
             Frame::Finish { end } => {
-                if self.inbound.finished
-                    || self.inbound.partial.is_some()
-                    || end != self.inbound.next()
-                {
-                    return Err(Violation::Finish);
+                if self.inbound.finish(end)? {
+                    events.push_back(Event::PeerFinished);
                 }
-                self.inbound.finished = true;
-                self.inbound.ack_now();
-                events.push_back(Event::PeerFinished);
                 true
             }
             Frame::Close {
@@ -372,13 +376,13 @@ impl Connection {
 
     /// What the end of the stream means at this point.
     pub(super) fn on_eof(&mut self, input: &RecvBuf) {
-        if self.end.is_some() {
+        if self.end.is_some() || self.phase == Phase::Suspended {
             return;
         }
         let lost = match self.phase {
             Phase::Preface if input.bytes().is_empty() => Lost::Silent,
             Phase::Preface => Lost::Preface,
-            Phase::Handshake | Phase::Confirm => Lost::Handshake,
+            Phase::Handshake | Phase::Asked | Phase::Confirm | Phase::Ready => Lost::Handshake,
             _ if input.is_partial() || self.inbound.partial.is_some() => Lost::Truncated,
             _ => Lost::Idle,
         };

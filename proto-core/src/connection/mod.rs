@@ -6,6 +6,7 @@ mod inbound;
 pub(crate) mod inbox;
 mod input;
 mod outbound;
+mod resume;
 mod setup;
 mod timers;
 mod transmit;
@@ -14,8 +15,9 @@ use crate::{
     buffer::{RecvBuf, SendBuf},
     config::Config,
     crypto::{Opener, Sealer},
-    error::{ConnectionError, SendError, SendErrorReason, SettleError},
+    error::{ConnectionError, SendError, SendErrorReason, SettleError, Violation},
     event::{Event, MessageId, Opened},
+    key::KeyId,
     message::{Message, Received, Rejection},
     queue::Queue,
     stats::Stats,
@@ -29,6 +31,8 @@ use inbound::Inbound;
 use inbox::Lane;
 use outbound::{Finish, Outbound};
 use rand_core::TryCryptoRng;
+use resume::Resume;
+pub use resume::ResumePoint;
 use setup::Setup;
 use timers::{Timer, Timers};
 
@@ -46,8 +50,14 @@ pub enum Role {
 enum Phase {
     Preface,
     Handshake,
+    /// The peer has asked to resume; the driver is to answer.
+    Asked,
     Confirm,
+    /// What was asked for is confirmed; the suspended connection goes on with it.
+    Ready,
     Open,
+    /// The stream was lost, the session was not.
+    Suspended,
     Closing,
     Closed,
 }
@@ -76,6 +86,19 @@ enum Phase {
 /// the stream; at the latest some time after the [`end`](Self::end), such as the
 /// close timeout, or a peer that does not read could keep it. The crate's [first
 /// page](crate) is such a loop, whole.
+///
+/// # Streams that are lost
+///
+/// With [`ConfigBuilder::resumption`](crate::ConfigBuilder::resumption), a stream
+/// that ends without a goodbye does not end the connection: it is
+/// [suspended](Self::is_suspended), takes messages, and goes on over another
+/// stream. Buffers belong to a stream: drop the old ones with it. The initiator
+/// calls [`resume`](Self::resume) and drives the same connection over the new
+/// stream. The responder makes a new connection for the new stream, as for any;
+/// [`Event::ResumeAsked`] tells which session is meant, its
+/// [`resume_point`](Self::resume_point) goes into
+/// [`answer_resume`](Self::answer_resume), and after [`Event::ResumeReady`] the
+/// suspended connection [`adopt`](Self::adopt)s the new one, with its buffers.
 ///
 /// # Ends
 ///
@@ -117,6 +140,8 @@ pub struct Connection {
     unwritten: bool,
     /// There was nothing to add to it then, and nothing has happened since.
     quiet: bool,
+    /// The session can be resumed.
+    resume: Option<Box<Resume>>,
 }
 
 /// The two directions' keys.
@@ -124,6 +149,8 @@ struct Keys {
     sealer: Sealer,
     /// Until the end.
     opener: Option<Opener>,
+    /// Of the key that both sides hold.
+    id: KeyId,
 }
 
 /// A PING of this side's.
@@ -193,6 +220,7 @@ impl Connection {
             all_arrived: false,
             unwritten: false,
             quiet: false,
+            resume: None,
         };
         connection.start_setup()?;
         Ok(connection)
@@ -583,6 +611,12 @@ impl Connection {
         self.output_due()
     }
 
+    /// Whether an ACK is to go out before long, if not now.
+    #[inline]
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.inbound.has_unacked()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the
     /// latest. May be early, and changes with every other call.
     #[inline]
@@ -642,12 +676,24 @@ impl Connection {
     }
 
     fn opened(&mut self, opened: Opened) {
+        let asked = self.is_resuming();
+        if self.role == Role::Initiator && opened.peer.resume && !asked {
+            return self.fail(ConnectionError::Violation(Violation::Resume));
+        }
         self.phase = Phase::Open;
         self.was_open = true;
         self.timers.clear(Timer::Handshake);
-        self.outbound.open(&opened.peer);
         self.setup = None;
         self.arm_keepalive();
+        if asked {
+            return self.reopened(opened);
+        }
+        self.outbound.open(&opened.peer);
+        if self.role == Role::Responder && opened.peer.resume {
+            // The session that it means is not known: the numbers still follow it.
+            self.outbound.start_at(opened.peer.next);
+        }
+        self.keep_for_resumption(&opened.peer);
         self.events.push_back(Event::Open(opened));
     }
 }

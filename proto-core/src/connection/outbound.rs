@@ -1,6 +1,8 @@
 //! Messages on their way out: the queue, the one that is being cut into
 //! fragments, those that wait for their outcome, and the peer's credit.
 
+mod resume;
+
 use crate::{
     config::Config,
     error::Violation,
@@ -12,9 +14,10 @@ use crate::{
     time::Time,
     wire::{DataHead, FrameHeader, FrameType, Hello, MIN_FRAGMENT, ShortHead},
 };
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use bytes::{Buf, Bytes, BytesMut};
 use core::num::NonZeroU64;
+use resume::Kept;
 
 /// Type byte and the longest length of a frame's header.
 const FRAME_HEADER: usize = 5;
@@ -25,7 +28,12 @@ struct Queued {
     /// Its deadline is a point in time by now.
     message: Message,
     id: Option<MessageId>,
+    /// [`NEW`], or the one under which it was sent before.
+    number: u64,
 }
+
+/// Not sent yet: it takes the next number.
+const NEW: u64 = u64::MAX;
 
 /// A message that was handed out whole and has an outcome or a RESULT to come.
 struct InFlight {
@@ -37,6 +45,8 @@ struct InFlight {
     told: bool,
     /// The peer has been told that nobody waits for it.
     cancelled: bool,
+    /// The message itself, where it may have to be sent again.
+    kept: Option<Box<Message>>,
 }
 
 /// How far `finish` has come.
@@ -68,6 +78,8 @@ pub(super) struct Outbound {
     used_messages: u64,
     peer_max: usize,
     pub(super) finish: Finish,
+    /// The session can be resumed.
+    kept: Option<Box<Kept>>,
     counts: Counts,
 }
 
@@ -75,6 +87,9 @@ pub(super) struct Outbound {
 #[derive(Default)]
 struct Counts {
     sent: u64,
+    acknowledged: u64,
+    /// What was sent over streams before this one.
+    earlier_bytes: u64,
     processed: u64,
     rejected: u64,
     not_sent: u64,
@@ -101,6 +116,7 @@ impl Outbound {
             used_messages: 0,
             peer_max: usize::MAX,
             finish: Finish::No,
+            kept: None,
             counts: Counts::default(),
         }
     }
@@ -126,7 +142,11 @@ impl Outbound {
             .saturating_add(self.in_flight.len())
             .saturating_add(self.reserved_messages)
             .saturating_add(untold);
-        let bytes = self.queue_bytes.saturating_add(self.reserved_bytes);
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.bytes);
+        let bytes = self
+            .queue_bytes
+            .saturating_add(self.reserved_bytes)
+            .saturating_add(kept);
         messages < config.queue_messages && (bytes == 0 || bytes < config.queue_bytes)
     }
 
@@ -147,7 +167,11 @@ impl Outbound {
             self.next_id = self.next_id.saturating_add(1);
         }
         self.queue_bytes = self.queue_bytes.saturating_add(message.size());
-        self.queue.push_back(Queued { message, id });
+        self.queue.push_back(Queued {
+            message,
+            id,
+            number: NEW,
+        });
         id
     }
 
@@ -198,7 +222,10 @@ impl Outbound {
 
     /// The number after the last message that was handed out whole.
     pub(super) fn whole(&self) -> u64 {
-        self.next_seq.saturating_sub(u64::from(self.begun))
+        match self.queue.front() {
+            Some(queued) if queued.number != NEW => queued.number,
+            _ => self.next_seq.saturating_sub(u64::from(self.begun)),
+        }
     }
 
     pub(super) fn next_id(&self) -> MessageId {
@@ -231,7 +258,8 @@ impl Outbound {
             let n = message.payload.len();
             let sum = bytes.saturating_add(n);
             let covered = (count as u64) < may_messages && sum as u64 <= may_bytes;
-            if n > largest || message.topic.is_some() || !covered {
+            let plain = message.topic.is_none() && queued.number == NEW;
+            if n > largest || !plain || !covered {
                 break;
             }
             let correlation = message
@@ -248,8 +276,12 @@ impl Outbound {
             };
             head.append_to(out);
             out.extend_from_slice(&message.payload);
-            if queued.id.is_some() || message.ack == AckLevel::Processed {
-                track(&mut self.in_flight, &mut self.sending, seq, queued);
+            if is_tracked(queued, self.kept.is_some()) {
+                let kept = self
+                    .kept
+                    .as_deref_mut()
+                    .and_then(|kept| kept.keep(message, None));
+                track(&mut self.in_flight, &mut self.sending, seq, queued, kept);
             }
             (seq, count, bytes) = (seq.saturating_add(1), count.saturating_add(1), sum);
         }
@@ -261,10 +293,12 @@ impl Outbound {
         self.counts.sent = self.counts.sent.saturating_add(count as u64);
     }
 
-    /// A message takes its number and its credit.
+    /// A message takes its number, unless it has one, and its credit.
     #[inline]
-    fn start(&mut self, size: usize) {
-        self.next_seq = self.next_seq.saturating_add(1);
+    fn start(&mut self, number: u64, size: usize) {
+        if number == NEW {
+            self.next_seq = self.next_seq.saturating_add(1);
+        }
         self.used_messages = self.used_messages.saturating_add(1);
         self.used_bytes = self.used_bytes.saturating_add(size as u64);
     }
@@ -280,10 +314,13 @@ impl Outbound {
         events: &mut Queue<Event>,
     ) -> Option<Bytes> {
         let size = self.turn_to_next(events)?;
-        let message = &mut self.queue.front_mut()?.message;
+        let Queued {
+            message, number, ..
+        } = self.queue.front_mut()?;
+        let number = *number;
         let left = message.payload.len();
         let head = (!self.begun).then(|| DataHead {
-            seq: self.next_seq,
+            seq: if number == NEW { self.next_seq } else { number },
             kind: message.kind,
             ack: message.ack,
             total: None,
@@ -298,7 +335,7 @@ impl Outbound {
         if FRAME_HEADER.saturating_add(head_len).saturating_add(left) <= room {
             write_head(head.as_ref(), true, head_len.saturating_add(left), out);
             if !core::mem::take(&mut self.begun) {
-                self.start(size);
+                self.start(number, size);
             }
             return self.completed();
         }
@@ -316,10 +353,13 @@ impl Outbound {
         }
         write_head(head.as_ref(), false, head_len.saturating_add(n), out);
         let payload = message.payload.slice(..n);
+        if let Some(kept) = self.kept.as_mut().filter(|_| !self.begun) {
+            kept.whole = Some(message.payload.clone());
+        }
         message.payload.advance(n);
         self.queue_bytes = self.queue_bytes.saturating_sub(n);
         if !core::mem::replace(&mut self.begun, true) {
-            self.start(size);
+            self.start(number, size);
         }
         Some(payload)
     }
@@ -343,11 +383,17 @@ impl Outbound {
     /// returns its payload.
     fn completed(&mut self) -> Option<Bytes> {
         let queued = self.queue.pop_front()?;
+        let whole = self.kept.as_mut().and_then(|kept| kept.whole.take());
         self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
         self.counts.sent = self.counts.sent.saturating_add(1);
-        if queued.id.is_some() || queued.message.ack == AckLevel::Processed {
-            let seq = self.next_seq.saturating_sub(1);
-            track(&mut self.in_flight, &mut self.sending, seq, &queued);
+        if is_tracked(&queued, self.kept.is_some()) {
+            let seq = match queued.number {
+                NEW => self.next_seq.saturating_sub(1),
+                number => number,
+            };
+            let kept = self.kept.as_deref_mut();
+            let kept = kept.and_then(|kept| kept.keep(&queued.message, whole));
+            track(&mut self.in_flight, &mut self.sending, seq, &queued, kept);
         }
         Some(queued.message.payload)
     }
@@ -396,10 +442,14 @@ impl Outbound {
         if next < self.acked || next > self.whole() {
             return Err(Violation::Ack);
         }
-        let counts = &mut self.counts;
+        let (counts, kept) = (&mut self.counts, &mut self.kept);
+        counts.acknowledged = counts
+            .acknowledged
+            .saturating_add(next.saturating_sub(self.acked));
         self.in_flight.remove_where(self.acked, next, |entry| {
             let settled = entry.ack == AckLevel::Received;
             if settled {
+                Kept::forget(kept, entry);
                 counts.tell(entry.id, Outcome::Received, events);
             }
             settled
@@ -417,10 +467,19 @@ impl Outbound {
         reason: &str,
         events: &mut Queue<Event>,
     ) -> Result<(), Violation> {
-        self.in_flight
+        let Some(entry) = self
+            .in_flight
             .get_mut(seq)
             .filter(|entry| entry.ack == AckLevel::Processed)
-            .ok_or(Violation::Result)?;
+        else {
+            let repeated = self.kept.as_mut().is_some_and(|kept| kept.repeats(seq));
+            return if repeated {
+                Ok(())
+            } else {
+                Err(Violation::Result)
+            };
+        };
+        Kept::forget(&mut self.kept, entry);
         let id = self.in_flight.remove(seq).and_then(|entry| entry.id);
         let outcome = if code == 0 {
             self.counts.processed = self.counts.processed.saturating_add(1);
@@ -451,8 +510,12 @@ impl Outbound {
     pub(super) fn cancel(&mut self, id: MessageId, events: &mut Queue<Event>) -> bool {
         let index = self.queue.iter().position(|queued| queued.id == Some(id));
         if let Some(index) = index {
+            let sure = self
+                .queue
+                .get(index)
+                .is_some_and(|queued| queued.number == NEW);
             self.drop_queued(index, events);
-            return true;
+            return sure;
         }
         let mut sent = self.in_flight.iter_mut();
         if let Some((seq, entry)) = sent.find(|(_, entry)| entry.id == Some(id) && !entry.cancelled)
@@ -470,10 +533,22 @@ impl Outbound {
             return;
         };
         self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
+        let number = queued.number;
         if index == 0 && core::mem::take(&mut self.begun) {
-            self.cancels.push_back(self.next_seq.saturating_sub(1));
+            if let Some(kept) = &mut self.kept {
+                kept.whole = None;
+            }
+            let last = self.next_seq.saturating_sub(1);
+            self.cancels
+                .push_back(if number == NEW { last } else { number });
         }
-        self.counts.tell(queued.id, Outcome::NotSent, events);
+        let outcome = if number == NEW {
+            Outcome::NotSent
+        } else {
+            // It was sent before, and the peer may have it after all.
+            Outcome::Unknown
+        };
+        self.counts.tell(queued.id, outcome, events);
     }
 
     /// Ends what has reached its deadline; returns the earliest that has not.
@@ -524,14 +599,15 @@ impl Outbound {
         self.in_flight = Ledger::new();
         self.sending = Queue::new();
         self.cancels = Queue::new();
+        self.kept = None;
     }
 
     /// This direction's part.
     pub(super) fn stats(&self) -> Stats {
         Stats {
             messages_sent: self.counts.sent,
-            bytes_sent: self.used_bytes,
-            acknowledged: self.acked,
+            bytes_sent: self.counts.earlier_bytes.saturating_add(self.used_bytes),
+            acknowledged: self.counts.acknowledged,
             processed: self.counts.processed,
             rejected: self.counts.rejected,
             not_sent: self.counts.not_sent,
@@ -557,13 +633,25 @@ impl Counts {
     }
 }
 
-/// A message goes out that has an outcome or a RESULT to come.
+/// Whether a message that goes out has an outcome or a RESULT to come, or may have
+/// to be sent again.
+#[inline]
+fn is_tracked(queued: &Queued, keeps: bool) -> bool {
+    match queued.message.ack {
+        AckLevel::None => queued.id.is_some(),
+        AckLevel::Received => queued.id.is_some() || keeps,
+        AckLevel::Processed => true,
+    }
+}
+
+/// Notes a message that goes out.
 #[inline(never)]
 fn track(
     in_flight: &mut Ledger<InFlight>,
     sending: &mut Queue<(u64, u64)>,
     seq: u64,
     queued: &Queued,
+    kept: Option<Box<Message>>,
 ) {
     let ack = queued.message.ack;
     in_flight.push(
@@ -574,6 +662,7 @@ fn track(
             ack,
             told: false,
             cancelled: false,
+            kept,
         },
     );
     if ack == AckLevel::None {

@@ -1,13 +1,14 @@
 //! Preface and handshake (PROTOCOL.md, sections 2 to 4).
 
-use super::{Connection, Keys, Phase, Role};
+use super::{Connection, Keys, Phase, ResumePoint, Role};
 use crate::{
     buffer::RecvBuf,
     config::Config,
     crypto::{Handshake, HandshakeError, Opener, Sealer},
     error::{Close, ConnectionError, Mismatch, Sealed, Violation},
-    event::Opened,
+    event::{Event, Opened},
     key::{Key, KeyId},
+    time::Time,
     wire::{
         Frame, FrameHeader, FrameType, Hello, MAX_HANDSHAKE, MAX_HELLO, MIN_HANDSHAKE, Mode,
         Preface, Status,
@@ -25,8 +26,14 @@ pub(super) struct Setup {
     peer_preface: Option<Preface>,
     /// The same as it came, with what is reserved: both sides seal these bytes.
     peer_bytes: [u8; Preface::LEN],
-    /// The responder's, while it waits for the first record.
-    opened: Option<Opened>,
+    /// The responder's, while it waits for the first record, or to be adopted.
+    pub(super) opened: Option<Opened>,
+    /// The responder's, while the driver is to say what is to be resumed.
+    asked: Option<(Hello, Option<Handshake>)>,
+    /// Where the session stands that is resumed.
+    pub(super) point: Option<ResumePoint>,
+    /// The first record has opened and waits for whoever adopts it: its length.
+    pub(super) record: Option<usize>,
 }
 
 impl Setup {
@@ -43,7 +50,21 @@ impl Setup {
             peer_preface: None,
             peer_bytes: [0; Preface::LEN],
             opened: None,
+            asked: None,
+            point: None,
+            record: None,
         })
+    }
+
+    /// For the session that `point` says, and no other.
+    pub(super) fn again(
+        rng: &mut impl TryCryptoRng,
+        point: ResumePoint,
+    ) -> Result<Setup, ConnectionError> {
+        let mut setup = Setup::new(rng)?;
+        setup.session = point.session;
+        setup.point = Some(point);
+        Ok(setup)
     }
 }
 
@@ -68,20 +89,26 @@ fn prefixed(message: &[u8]) -> impl Iterator<Item = u8> {
 }
 
 impl Connection {
-    fn own_hello(&self, session: [u8; 16]) -> Hello {
-        Hello {
+    fn own_hello(&self, session: [u8; 16], point: Option<&ResumePoint>) -> Hello {
+        let hello = Hello {
             max_message: self.config.max_message as u64,
             credit_bytes: self.config.window_bytes as u64,
             credit_messages: self.config.window_messages as u64,
             session,
+            resumable: self.config.resumption,
             ..Hello::default()
+        };
+        match point {
+            None => hello,
+            Some(point) => Hello {
+                credit_bytes: point.credit.0,
+                credit_messages: point.credit.1,
+                next: point.next,
+                settled: point.settled,
+                resume: true,
+                ..hello
+            },
         }
-    }
-
-    fn own_hello_body(&self, session: [u8; 16]) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.own_hello(session).encode(&mut body);
-        body
     }
 
     /// The initiator speaks first.
@@ -93,7 +120,9 @@ impl Connection {
             return Ok(());
         };
         let preface = own_preface(&self.config);
-        let hello = self.own_hello_body(setup.session);
+        let mut hello = Vec::new();
+        self.own_hello(setup.session, setup.point.as_ref())
+            .encode(&mut hello);
         self.raw.extend_from_slice(&preface.encode());
         match self.config.keys.first() {
             Some(key) => {
@@ -236,23 +265,34 @@ impl Connection {
             Err(broken) => return violation(broken),
         };
         input.consume(end);
-        if self.role == Role::Responder {
-            let body = self.own_hello_body(hello.session);
-            self.raw
-                .extend_from_slice(&own_preface(&self.config).encode());
-            Frame::Hello(&body).encode(&mut self.raw);
-        } else if self
-            .setup
-            .as_ref()
-            .is_some_and(|setup| setup.session != hello.session)
-        {
-            return violation(Violation::HelloSession);
+        match (self.role, &mut self.setup) {
+            (Role::Responder, Some(setup)) if hello.resume && self.config.resumption => {
+                setup.asked = Some((hello, None));
+                self.ask(hello.session);
+            }
+            (Role::Responder, _) => self.answer_hello(hello),
+            (Role::Initiator, Some(setup)) if setup.session != hello.session => {
+                return violation(Violation::HelloSession);
+            }
+            (Role::Initiator, _) => self.opened(Opened {
+                peer: hello,
+                handshake_hash: None,
+            }),
         }
-        self.opened(Opened {
+        Ok(true)
+    }
+
+    fn answer_hello(&mut self, hello: Hello) {
+        let point = self.setup.as_ref().and_then(|setup| setup.point.as_ref());
+        let mut body = Vec::new();
+        self.own_hello(hello.session, point).encode(&mut body);
+        self.raw
+            .extend_from_slice(&own_preface(&self.config).encode());
+        Frame::Hello(&body).encode(&mut self.raw);
+        self.confirmed_as(Opened {
             peer: hello,
             handshake_hash: None,
         });
-        Ok(true)
     }
 
     /// Sealed mode.
@@ -272,23 +312,15 @@ impl Connection {
         let Some(setup) = self.setup.take() else {
             return Ok(false);
         };
-        let opened = match self.role {
-            Role::Initiator => self.finish_initiator(*setup, message)?,
-            Role::Responder => self.answer_responder(*setup, message)?,
-        };
-        input.consume(end);
         match self.role {
             Role::Initiator => {
+                let opened = self.finish_initiator(*setup, message)?;
                 self.pad_due = true;
                 self.opened(opened);
             }
-            Role::Responder => {
-                self.phase = Phase::Confirm;
-                if let Some(setup) = &mut self.setup {
-                    setup.opened = Some(opened);
-                }
-            }
+            Role::Responder => self.read_initiator(setup, message)?,
         }
+        input.consume(end);
         Ok(true)
     }
 
@@ -321,11 +353,11 @@ impl Connection {
         })
     }
 
-    fn answer_responder(
+    fn read_initiator(
         &mut self,
-        mut setup: Setup,
+        mut setup: Box<Setup>,
         message: &[u8],
-    ) -> Result<Opened, ConnectionError> {
+    ) -> Result<(), ConnectionError> {
         let peer = setup
             .peer_preface
             .ok_or(ConnectionError::Internal("no preface"))?;
@@ -338,27 +370,82 @@ impl Connection {
             .read(message)
             .map_err(|_| ConnectionError::Authentication(Sealed::Handshake))?;
         let hello = Hello::decode(&payload).map_err(ConnectionError::Violation)?;
+        if hello.resume && self.config.resumption {
+            setup.asked = Some((hello, Some(handshake)));
+            self.setup = Some(setup);
+            self.ask(hello.session);
+            return Ok(());
+        }
+        self.setup = Some(setup);
+        self.answer_noise(hello, handshake)
+    }
+
+    fn answer_noise(
+        &mut self,
+        hello: Hello,
+        mut handshake: Handshake,
+    ) -> Result<(), ConnectionError> {
+        let key = self
+            .meant_key()
+            .ok_or(ConnectionError::Internal("no key"))?;
         let preface = Preface {
-            key: peer.key,
+            key,
             ..own_preface(&self.config)
         }
         .encode();
+        let point = self.setup.as_ref().and_then(|setup| setup.point.as_ref());
         let mut answer = Vec::from(preface);
-        self.own_hello(hello.session).encode(&mut answer);
+        self.own_hello(hello.session, point).encode(&mut answer);
         let answer = handshake.write(&answer).map_err(internal)?;
         self.raw.extend_from_slice(&preface);
         self.raw.extend(prefixed(&answer));
         let handshake_hash = Some(self.split(handshake)?);
-        setup.handshake = None;
-        self.setup = Some(Box::new(setup));
-        Ok(Opened {
-            peer: hello,
-            handshake_hash,
-        })
+        self.phase = Phase::Confirm;
+        if let Some(setup) = &mut self.setup {
+            setup.opened = Some(Opened {
+                peer: hello,
+                handshake_hash,
+            });
+        }
+        Ok(())
+    }
+
+    /// The peer asks to resume a session: the driver must know which is meant.
+    fn ask(&mut self, session: [u8; 16]) {
+        self.phase = Phase::Asked;
+        self.events.push_back(Event::ResumeAsked { session });
+    }
+
+    /// Answers a peer that asked to resume a session ([`Event::ResumeAsked`]):
+    /// with where that stands ([`resume_point`](Self::resume_point) of the
+    /// suspended connection), or with `None` where it is not known any more; the
+    /// peer's session is then a new one, and this connection it. So it is, too, if
+    /// the point is another session's, or one that was sealed with another key.
+    /// Does nothing where nobody asked.
+    pub fn answer_resume(&mut self, now: Time, point: Option<ResumePoint>) {
+        self.advance(now);
+        let key = self.meant_key();
+        let Some(setup) = &mut self.setup else {
+            return;
+        };
+        let Some((hello, handshake)) = setup.asked.take() else {
+            return;
+        };
+        setup.point = point.filter(|point| {
+            point.session == hello.session && (handshake.is_none() || point.key == key)
+        });
+        let Some(handshake) = handshake else {
+            return self.answer_hello(hello);
+        };
+        if let Err(error) = self.answer_noise(hello, handshake) {
+            self.say_status(Status::Handshake, key);
+            self.fail(error);
+        }
     }
 
     /// Keys for both directions; returns the handshake hash.
     fn split(&mut self, handshake: Handshake) -> Result<[u8; 32], ConnectionError> {
+        let id = self.meant_key().or(self.config.key_id());
         let split = handshake.split().map_err(internal)?;
         let (ours, theirs) = match self.role {
             Role::Initiator => (&split.initiator, &split.responder),
@@ -367,14 +454,34 @@ impl Connection {
         self.keys = Some(Box::new(Keys {
             sealer: Sealer::new(&*self.config.provider, ours),
             opener: Some(Opener::new(&*self.config.provider, theirs)),
+            id: id.unwrap_or_default(),
         }));
         Ok(split.hash)
     }
 
-    /// The initiator's first record has opened.
-    pub(super) fn confirmed(&mut self) {
-        if let Some(opened) = self.setup.take().and_then(|setup| setup.opened) {
-            self.opened(opened);
+    /// The initiator's first record, of so many bytes, has opened. Whether what is
+    /// in it is for this connection.
+    pub(super) fn confirmed(&mut self, record: usize) -> bool {
+        let Some(setup) = &mut self.setup else {
+            return false;
+        };
+        setup.record = Some(record);
+        if let Some(opened) = setup.opened.take() {
+            self.confirmed_as(opened);
+        }
+        self.phase == Phase::Open
+    }
+
+    /// The peer means it: the connection is open, or waits for the one that it
+    /// resumes.
+    fn confirmed_as(&mut self, opened: Opened) {
+        match &mut self.setup {
+            Some(setup) if setup.point.is_some() => {
+                setup.opened = Some(opened);
+                self.phase = Phase::Ready;
+                self.events.push_back(Event::ResumeReady);
+            }
+            _ => self.opened(opened),
         }
     }
 
@@ -383,7 +490,8 @@ impl Connection {
     /// found out who connects, or has too many handshakes under way. Later it is
     /// the same as [`close`](Self::close).
     pub fn refuse(&mut self, status: Status) {
-        if self.role == Role::Responder && matches!(self.phase, Phase::Preface | Phase::Handshake) {
+        let unanswered = matches!(self.phase, Phase::Preface | Phase::Handshake | Phase::Asked);
+        if self.role == Role::Responder && unanswered {
             let status = match status {
                 Status::Accepted => Status::Refused,
                 status => status,

@@ -23,9 +23,11 @@ pub(super) enum Timer {
     Close,
     /// A message that was sent may have reached its deadline. May be early.
     Send,
+    /// A suspended session must have been resumed.
+    Resume,
 }
 
-const ALL: [Timer; 9] = [
+const ALL: [Timer; 10] = [
     Timer::Handshake,
     Timer::Record,
     Timer::Message,
@@ -35,6 +37,7 @@ const ALL: [Timer; 9] = [
     Timer::Silence,
     Timer::Close,
     Timer::Send,
+    Timer::Resume,
 ];
 
 #[derive(Debug, Clone)]

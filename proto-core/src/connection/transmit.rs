@@ -64,6 +64,7 @@ impl Connection {
             || self.pong.is_some()
             || self.ping_due()
             || self.pad_due
+            || self.settled_is_due()
     }
 
     #[inline]
@@ -209,7 +210,8 @@ impl Connection {
     /// Control frames, as long as `tail` is shorter than `limit`. RESULT before
     /// the CREDIT that it frees.
     fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
-        if self.end.is_some() || !(self.control_due() || self.inbound.has_unacked()) {
+        let told = !self.inbound.has_unacked() && !self.has_untold();
+        if self.end.is_some() || (told && !self.control_due()) {
             return;
         }
         let fits = |tail: &BytesMut| tail.len().saturating_add(CONTROL) <= limit;
@@ -223,15 +225,18 @@ impl Connection {
                 reason: &verdict.reason,
             }
             .encode(tail);
+            self.inbound.result_sent(verdict);
         }
         if !fits(tail) {
             return;
         }
         // It costs nothing to go along with something else.
-        if self.inbound.has_unacked() && (!tail.is_empty() || self.frames_due()) {
+        if (self.inbound.has_unacked() || self.has_untold())
+            && (!tail.is_empty() || self.frames_due())
+        {
             Frame::Ack {
                 next: self.inbound.next(),
-                settled: self.outbound.settled(),
+                settled: self.outbound.tell_settled(),
             }
             .encode(tail);
             self.inbound.acked();

@@ -4,9 +4,10 @@ use super::pattern::{ANY, ONE, Pattern, check_topic, segments};
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
+    format,
     vec::Vec,
 };
-use core::{fmt, ptr};
+use core::{borrow::Borrow, cmp::Ordering, fmt, ptr};
 
 /// Subscriptions: pairs of a [`Pattern`] and a key that says whose it is (the
 /// number of a connection, say).
@@ -23,8 +24,10 @@ use core::{fmt, ptr};
 /// # Ok::<(), sealpipe_core::service::PatternError>(())
 /// ```
 ///
-/// They are held in a tree with a level for each segment: what a publisher pays
-/// depends on the branches that match on the way, not on how many there are.
+/// They are held in a tree that branches by segments: what a publisher pays
+/// depends on the branches that match on the way, not on how many there are. Each
+/// subscription adds at most two nodes, however many segments it has, which takes
+/// some hundred bytes beside the pattern.
 #[derive(Clone)]
 pub struct Topics<K> {
     root: Node<K>,
@@ -33,12 +36,62 @@ pub struct Topics<K> {
     len: usize,
 }
 
+/// A place where patterns end, or part ways.
 #[derive(Clone)]
 struct Node<K> {
-    /// By segment; wildcards are segments like others here.
-    children: BTreeMap<Box<str>, Node<K>>,
+    children: BTreeMap<Label, Node<K>>,
     /// Whose patterns end here.
     keys: BTreeSet<K>,
+}
+
+/// The way to a child: one segment or several, wildcards among them. The first one
+/// tells it from its siblings, and is all that counts when it is looked for.
+#[derive(Clone)]
+struct Label(Box<str>);
+
+impl Borrow<str> for Label {
+    fn borrow(&self) -> &str {
+        split_first(&self.0).0
+    }
+}
+
+impl Ord for Label {
+    fn cmp(&self, other: &Label) -> Ordering {
+        Borrow::<str>::borrow(self).cmp(other.borrow())
+    }
+}
+
+impl PartialOrd for Label {
+    fn partial_cmp(&self, other: &Label) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Label) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Label {}
+
+/// The first segment, and what comes after it.
+fn split_first(path: &str) -> (&str, &str) {
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+/// The segments that both begin with, and what comes after them in each.
+fn split_common<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str, &'a str) {
+    let (mut rest_a, mut rest_b) = (a, b);
+    while !rest_a.is_empty() {
+        let ((first_a, after_a), (first_b, after_b)) = (split_first(rest_a), split_first(rest_b));
+        if first_a != first_b {
+            break;
+        }
+        (rest_a, rest_b) = (after_a, after_b);
+    }
+    let common = a.strip_suffix(rest_a).unwrap_or(a);
+    (common.strip_suffix('/').unwrap_or(common), rest_a, rest_b)
 }
 
 impl<K: Ord + Clone> Topics<K> {
@@ -57,18 +110,7 @@ impl<K: Ord + Clone> Topics<K> {
         if !patterns.insert(pattern.clone()) {
             return false;
         }
-        let mut node = &mut self.root;
-        for segment in segments(pattern.as_str()) {
-            // Asked first, so that only a new branch allocates.
-            if !node.children.contains_key(segment) {
-                node.children.insert(segment.into(), Node::new());
-            }
-            let Some(child) = node.children.get_mut(segment) else {
-                return false;
-            };
-            node = child;
-        }
-        node.keys.insert(key);
+        self.root.insert(pattern.as_str(), key);
         self.len = self.len.saturating_add(1);
         true
     }
@@ -98,7 +140,7 @@ impl<K: Ord + Clone> Topics<K> {
     }
 
     fn forget(&mut self, pattern: &Pattern, key: &K) {
-        self.root.remove(segments(pattern.as_str()), key);
+        self.root.remove(pattern.as_str(), key);
         self.len = self.len.saturating_sub(1);
     }
 
@@ -112,7 +154,7 @@ impl<K: Ord + Clone> Topics<K> {
         for segment in segments(topic) {
             places.step(segment);
         }
-        let mut keys: Vec<&K> = places.nodes().flat_map(|node| &node.keys).collect();
+        let mut keys: Vec<&K> = places.ends().flat_map(|node| &node.keys).collect();
         // Made of sorted runs, which this kind of sort only merges.
         keys.sort();
         keys.dedup();
@@ -159,69 +201,145 @@ impl<K> Node<K> {
     }
 }
 
+// A path has at most 128 segments, and so have these recursions.
 impl<K: Ord> Node<K> {
-    /// Takes `key` from the end of the path, and with it the branches that hold
-    /// nothing more. A path has at most 128 segments, and so has this recursion.
-    fn remove<'a>(&mut self, mut path: impl Iterator<Item = &'a str>, key: &K) {
-        let Some(segment) = path.next() else {
+    /// Adds `key` to where `path` leads from here.
+    fn insert(&mut self, path: &str, key: K) {
+        if path.is_empty() {
+            self.keys.insert(key);
+            return;
+        }
+        let (label, child) = match self.children.remove_entry(split_first(path).0) {
+            Some((label, mut child)) => {
+                let (common, old, new) = split_common(&label.0, path);
+                if !old.is_empty() {
+                    // They part ways on this way.
+                    let mut fork = Node::new();
+                    fork.children.insert(Label(old.into()), child);
+                    child = fork;
+                }
+                child.insert(new, key);
+                (Label(common.into()), child)
+            }
+            None => {
+                let mut end = Node::new();
+                end.keys.insert(key);
+                (Label(path.into()), end)
+            }
+        };
+        self.children.insert(label, child);
+    }
+
+    /// Takes `key` from where `path` leads, and with it the nodes where nothing ends
+    /// and nothing parts any more.
+    fn remove(&mut self, path: &str, key: &K) {
+        if path.is_empty() {
             self.keys.remove(key);
             return;
-        };
-        if let Some(child) = self.children.get_mut(segment) {
-            child.remove(path, key);
-            if child.children.is_empty() && child.keys.is_empty() {
-                self.children.remove(segment);
-            }
         }
+        let Some((mut label, mut child)) = self.children.remove_entry(split_first(path).0) else {
+            return;
+        };
+        if let (_, "", rest) = split_common(&label.0, path) {
+            child.remove(rest, key);
+        }
+        if child.keys.is_empty() && child.children.len() < 2 {
+            let Some((rest, only)) = child.children.pop_first() else {
+                return;
+            };
+            label = Label(format!("{}/{}", label.0, rest.0).into());
+            child = only;
+        }
+        self.children.insert(label, child);
     }
 }
 
-/// The nodes where patterns stand that match the segments so far.
+/// A place on the way to a node: `rest` of the label is still to come.
+struct Place<'a, K> {
+    rest: &'a str,
+    node: &'a Node<K>,
+}
+
+impl<K> Clone for Place<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Place<'_, K> {}
+
+impl<'a, K> Place<'a, K> {
+    /// The place after one more `segment`, as it stands in the pattern.
+    fn after(self, segment: &str) -> Option<Place<'a, K>> {
+        let (label, node) = if self.rest.is_empty() {
+            let (label, node) = self.node.children.get_key_value(segment)?;
+            (&*label.0, node)
+        } else {
+            (self.rest, self.node)
+        };
+        let (first, rest) = split_first(label);
+        (first == segment).then_some(Place { rest, node })
+    }
+}
+
+/// The places in patterns that match the segments so far.
 struct Places<'a, K> {
     /// Those reached by a segment or `*`. The way to each is its only one, so none
     /// is here twice.
-    now: Vec<&'a Node<K>>,
+    now: Vec<Place<'a, K>>,
     /// Those reached by `**`, which takes all that may follow: they stay.
-    lasting: Vec<&'a Node<K>>,
+    lasting: Vec<Place<'a, K>>,
     /// Which of them there are: the same may be reached after each segment anew.
-    reached: BTreeSet<*const Node<K>>,
+    reached: BTreeSet<(*const Node<K>, usize)>,
 }
 
 impl<'a, K> Places<'a, K> {
     fn new(root: &'a Node<K>) -> Places<'a, K> {
+        let start = Place {
+            rest: "",
+            node: root,
+        };
         let mut places = Places {
-            now: Vec::from([root]),
+            now: Vec::from([start]),
             lasting: Vec::new(),
             reached: BTreeSet::new(),
         };
-        places.reach(root);
+        places.reach(start);
         places
     }
 
-    /// What is at `node` is also behind a `**` that takes nothing.
-    fn reach(&mut self, mut node: &'a Node<K>) {
-        while let Some(child) = node.children.get(ANY) {
-            if !self.reached.insert(ptr::from_ref(child)) {
+    /// Who is at `place` is also behind a `**` that takes nothing.
+    fn reach(&mut self, mut place: Place<'a, K>) {
+        while let Some(behind) = place.after(ANY) {
+            let name = (ptr::from_ref(behind.node), behind.rest.len());
+            if !self.reached.insert(name) {
                 return;
             }
-            self.lasting.push(child);
-            node = child;
+            self.lasting.push(behind);
+            place = behind;
         }
     }
 
     fn step(&mut self, segment: &str) {
-        let next: Vec<&'a Node<K>> = self
-            .nodes()
-            .flat_map(|node| [node.children.get(segment), node.children.get(ONE)])
+        let next: Vec<Place<'a, K>> = self
+            .all()
+            .flat_map(|place| [place.after(segment), place.after(ONE)])
             .flatten()
             .collect();
-        for node in &next {
-            self.reach(node);
+        for place in &next {
+            self.reach(*place);
         }
         self.now = next;
     }
 
-    fn nodes(&self) -> impl Iterator<Item = &'a Node<K>> {
+    fn all(&self) -> impl Iterator<Item = Place<'a, K>> {
         self.now.iter().chain(&self.lasting).copied()
+    }
+
+    /// The nodes that are reached.
+    fn ends(&self) -> impl Iterator<Item = &'a Node<K>> {
+        self.all()
+            .filter(|place| place.rest.is_empty())
+            .map(|place| place.node)
     }
 }

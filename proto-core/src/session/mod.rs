@@ -24,12 +24,19 @@ use outcomes::Outcomes;
 pub use requests::Answer;
 use service::Service;
 pub use subscriptions::{Backlog, Next, SubscriptionId};
-pub use waiters::{Interest, Place, Waiters};
+pub use waiters::{Interest, Place, Waiters, Woken};
 
 /// After a program's call has left the transport without anybody who waits for
 /// it, the background looks after so long, and takes over if the program has not
 /// come back. Handing over at once would cost a task switch for every message.
 const HAND_OVER: Duration = Duration::from_millis(2);
+/// Where the transport has called on a waiter, the background looks after so long
+/// whether it came. Longer, so that the timer is seldom the next of its processor:
+/// to set that costs more than the rest of a small message.
+const LOOK: Duration = Duration::from_millis(8);
+/// A connection is idle, and gives back its memory, when the program has done
+/// nothing with it for so long.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// A connection, shared by those who wait on it.
 #[derive(Debug)]
@@ -100,14 +107,16 @@ impl Session {
     pub fn handle_input(&mut self, now: Time, input: &mut RecvBuf, waiters: &mut Waiters) {
         // The error is the end, which everybody is told of by `dispatch`.
         let _ = self.connection.handle_input(now, input);
+        waiters.heed();
         self.dispatch(waiters);
     }
 
     /// There is nothing to read for now.
-    pub fn handle_idle(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
+    pub fn handle_idle(&mut self, input: &RecvBuf, waiters: &mut Waiters) {
         self.connection.handle_idle();
+        waiters.heed();
         if self.write_failed {
-            self.handle_eof(now, input, waiters);
+            self.handle_eof(self.connection.now(), input, waiters);
         }
     }
 
@@ -199,7 +208,7 @@ impl Session {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
-                Event::Open(opened) => {
+                Event::Open(opened) | Event::Resumed(opened) | Event::Restarted(opened) => {
                     self.opened = Some(Box::new(opened));
                     self.opening = true;
                     waiters.wake_for(|interest| interest == Interest::Progress);
@@ -211,7 +220,10 @@ impl Session {
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
                 Event::Cancelled { seq } => self.on_cancelled(seq, waiters),
-                Event::Closed(_) => {}
+                Event::Suspended(_)
+                | Event::ResumeAsked { .. }
+                | Event::ResumeReady
+                | Event::Closed(_) => {}
             }
         }
     }
@@ -337,6 +349,17 @@ impl Session {
         }
     }
 
+    /// The next message, if it is there and can be taken without driving: the
+    /// short way of a message that came with others.
+    #[inline]
+    pub fn take_ready(&mut self) -> Option<Received> {
+        if self.connection.has_messages() && self.touch() {
+            self.connection.recv()
+        } else {
+            None
+        }
+    }
+
     /// Gives a verdict on a received message.
     ///
     /// # Errors
@@ -397,18 +420,25 @@ impl Session {
 
     // --- The background ---------------------------------------------------------------
 
-    /// A program's call leaves. If nobody waits for the transport now (`armed` says
-    /// so), another waiter takes over, or else the background before long.
-    pub fn leave(&mut self, armed: bool, waiters: &mut Waiters) {
-        if !armed {
-            self.active = true;
-            if waiters.anyone() {
-                waiters.wake_driver();
-            }
-            self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
-            waiters.set_watched(true);
+    /// Whether nothing is to be done until the transport wakes somebody: it holds
+    /// a waker for reading, or also one for writing if there is something to write.
+    pub fn is_attended(&self, read_armed: bool, write_armed: bool) -> bool {
+        read_armed && (write_armed || !(self.wants_transmit() || self.connection.owes_ack()))
+    }
+
+    /// A program's call leaves. If nobody waits for the transport now (it is not
+    /// `attended`), another waiter takes over, or else the background before long.
+    pub fn leave(&mut self, attended: bool, waiters: &mut Waiters) {
+        self.active = true;
+        if attended {
+            self.look_by(self.connection.now().saturating_add(IDLE), waiters);
+            return self.watch_timers(waiters);
         }
-        self.watch_timers(waiters);
+        if waiters.anyone() {
+            waiters.wake_driver();
+        }
+        self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
+        waiters.set_watched(true);
     }
 
     /// The program has what it wanted without driving. Whether it can leave as it
@@ -444,7 +474,7 @@ impl Session {
     }
 
     /// The background looks: what it is to do now.
-    pub fn background(&mut self, now: Time, waiters: &mut Waiters) -> Duty {
+    pub fn background(&mut self, now: Time, attended: bool, waiters: &mut Waiters) -> Duty {
         let due = self.poll_timeout().is_some_and(|timeout| timeout <= now);
         if due {
             self.connection.handle_timeout(now);
@@ -455,17 +485,30 @@ impl Session {
                 self.linger = now;
             }
         }
-        let active = core::mem::take(&mut self.active) | waiters.take_called();
-        if active && !due && !self.wants_transmit() && self.connection.end().is_none() {
-            self.background_at = now.saturating_add(HAND_OVER);
-            waiters.set_watched(true);
-            return Duty::Sleep;
-        }
-        waiters.set_watched(false);
+        let active = core::mem::take(&mut self.active);
+        let engaged = waiters.take_engaged();
+        let again = if due || self.connection.end().is_some() {
+            None
+        } else if engaged {
+            Some(LOOK)
+        } else if waiters.is_called() || !active {
+            None
+        } else if attended {
+            Some(IDLE)
+        } else if self.wants_transmit() {
+            None
+        } else {
+            Some(HAND_OVER)
+        };
+        waiters.set_watched(again.is_some_and(|after| after <= LOOK));
         // Whoever leaves the transport while the background drives wakes it again: it
         // may have found it taken.
-        self.background_at = Time::NEVER;
-        Duty::Drive
+        self.background_at = again.map_or(Time::NEVER, |after| now.saturating_add(after));
+        if again.is_some() {
+            Duty::Sleep
+        } else {
+            Duty::Drive
+        }
     }
 
     /// Until when the background sleeps after it has done its duty; `None` for

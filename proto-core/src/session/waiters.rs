@@ -29,9 +29,9 @@ pub enum Interest {
 struct Waiter {
     interest: Interest,
     waker: Waker,
-    /// Woken because the transport is ready, and not seen since: the duty to
-    /// drive it goes on to another if this one leaves.
-    duty: bool,
+    /// Woken, and not seen since: it will look, and need not be woken again. That
+    /// also keeps one who drives from waking itself.
+    woken: bool,
 }
 
 /// A place among the [`Waiters`]; give it back by [`Waiters::leave`].
@@ -42,6 +42,41 @@ impl Place {
     /// Whether its holder waits.
     pub const fn is_taken(&self) -> bool {
         self.0.is_some()
+    }
+}
+
+/// Wakers that were put aside. Nearly always it is one: that costs no memory.
+#[derive(Debug, Default)]
+#[must_use = "those who wait are to be woken"]
+pub enum Woken {
+    /// There is nobody to wake.
+    #[default]
+    Nobody,
+    /// One.
+    One(Waker),
+    /// Several.
+    Many(Vec<Waker>),
+}
+
+impl Woken {
+    fn push(&mut self, waker: &Waker) {
+        *self = match core::mem::take(self) {
+            Woken::Nobody => Woken::One(waker.clone()),
+            Woken::One(first) => Woken::Many(alloc::vec![first, waker.clone()]),
+            Woken::Many(mut many) => {
+                many.push(waker.clone());
+                Woken::Many(many)
+            }
+        };
+    }
+
+    /// Wakes them; no lock may be held.
+    pub fn wake(self) {
+        match self {
+            Woken::Nobody => {}
+            Woken::One(waker) => waker.wake(),
+            Woken::Many(many) => many.into_iter().for_each(Waker::wake),
+        }
     }
 }
 
@@ -59,11 +94,13 @@ impl Place {
 pub struct Waiters {
     waiters: Vec<Option<Waiter>>,
     background: Option<Waker>,
-    woken: Vec<Waker>,
-    /// Somebody was called on to drive since the background looked.
+    woken: Woken,
+    /// Somebody was called on to drive, and nobody has read since.
     called: bool,
     /// The background looks before long.
     watched: bool,
+    /// The background was woken to look in a while, not at once.
+    engaged: bool,
 }
 
 impl Waiters {
@@ -72,9 +109,10 @@ impl Waiters {
         Waiters {
             waiters: Vec::new(),
             background: None,
-            woken: Vec::new(),
+            woken: Woken::Nobody,
             called: false,
             watched: false,
+            engaged: false,
         }
     }
 
@@ -87,13 +125,13 @@ impl Waiters {
         if let Some(waiter) = current {
             waiter.waker.clone_from(waker);
             waiter.interest = interest;
-            waiter.duty = false;
+            waiter.woken = false;
             return;
         }
         let waiter = Some(Waiter {
             interest,
             waker: waker.clone(),
-            duty: false,
+            woken: false,
         });
         let free = self.waiters.iter().position(Option::is_none);
         match free.and_then(|index| self.waiters.get_mut(index).map(|slot| (index, slot))) {
@@ -108,16 +146,15 @@ impl Waiters {
         }
     }
 
-    /// Gives a place back. If its holder had been woken to drive, that duty
-    /// passes on.
+    /// Gives a place back. The duty to drive that its holder may have had passes
+    /// on by [`Session::leave`](super::Session::leave).
     pub fn leave(&mut self, place: &mut Place) {
         let Some(index) = place.0.take() else { return };
-        let waiter = self.waiters.get_mut(index).and_then(Option::take);
+        if let Some(slot) = self.waiters.get_mut(index) {
+            *slot = None;
+        }
         while self.waiters.last().is_some_and(Option::is_none) {
             self.waiters.pop();
-        }
-        if waiter.is_some_and(|waiter| waiter.duty) {
-            self.wake_driver();
         }
     }
 
@@ -143,38 +180,44 @@ impl Waiters {
 
     /// Wakes the background.
     pub fn wake_background(&mut self) {
-        self.woken.extend(self.background.clone());
+        if let Some(background) = &self.background {
+            self.woken.push(background);
+        }
     }
 
-    /// The transport is ready: wakes one waiter to drive it, or the background.
+    /// The transport is ready: wakes one waiter to drive it, or the background if
+    /// there is none that has not been woken already.
     ///
     /// A waiter may be a future that its task has put aside and does not poll: the
     /// background looks before long whether anybody has driven.
     pub fn wake_driver(&mut self) {
-        if !self.anyone() {
+        let mut waiters = self.waiters.iter_mut().flatten();
+        let Some(waiter) = waiters.find(|waiter| !waiter.woken) else {
             return self.wake_background();
-        }
-        // If all have been woken already, whoever runs first drives.
-        if let Some(waiter) = self
-            .waiters
-            .iter_mut()
-            .flatten()
-            .find(|waiter| !waiter.duty)
-        {
-            waiter.duty = true;
-            self.woken.push(waiter.waker.clone());
-        }
+        };
+        waiter.woken = true;
+        self.woken.push(&waiter.waker);
         self.called = true;
         if !self.watched {
             self.watched = true;
+            self.engaged = true;
             self.wake_background();
         }
     }
 
-    /// Whether somebody was called on to drive since the last time that this was
-    /// asked.
-    pub(super) fn take_called(&mut self) -> bool {
-        core::mem::take(&mut self.called)
+    /// Somebody drives.
+    pub(super) fn heed(&mut self) {
+        self.called = false;
+    }
+
+    /// Whether somebody was called on to drive and has not.
+    pub(super) fn is_called(&self) -> bool {
+        self.called
+    }
+
+    /// Whether the background was woken to look in a while; once.
+    pub(super) fn take_engaged(&mut self) -> bool {
+        core::mem::take(&mut self.engaged)
     }
 
     /// Whether the background will look before long.
@@ -186,16 +229,17 @@ impl Waiters {
     pub(super) fn wake_for(&mut self, matches: impl Fn(Interest) -> bool) {
         for waiter in self
             .waiters
-            .iter()
+            .iter_mut()
             .flatten()
-            .filter(|waiter| matches(waiter.interest))
+            .filter(|waiter| !waiter.woken && matches(waiter.interest))
         {
-            self.woken.push(waiter.waker.clone());
+            waiter.woken = true;
+            self.woken.push(&waiter.waker);
         }
     }
 
     /// The wakers that were put aside.
-    pub fn take_woken(&mut self) -> Vec<Waker> {
+    pub fn take_woken(&mut self) -> Woken {
         core::mem::take(&mut self.woken)
     }
 }

@@ -10,6 +10,8 @@ use core::time::Duration;
 
 /// The time left for a request, in milliseconds.
 const TIME_LEFT: u64 = 0;
+/// An earlier session may have delivered the message already. No value.
+const REDELIVERED: u64 = 1;
 /// How many events the publisher dropped before this one.
 const MISSED: u64 = 2;
 /// Larger values are cut to this, which a varint of four bytes holds.
@@ -21,6 +23,7 @@ pub struct Extension {
     /// 0 for none.
     time_left: u32,
     missed: u32,
+    redelivered: bool,
 }
 
 impl Extension {
@@ -39,6 +42,20 @@ impl Extension {
         Extension { missed, ..self }
     }
 
+    /// The same, marked as sent again on another session.
+    #[must_use]
+    pub fn with_redelivered(self) -> Extension {
+        Extension {
+            redelivered: true,
+            ..self
+        }
+    }
+
+    /// Whether an earlier session may have delivered the message already.
+    pub fn is_redelivered(&self) -> bool {
+        self.redelivered
+    }
+
     /// The time left for a request when it was written.
     pub fn time_left(&self) -> Option<Duration> {
         (self.time_left > 0).then(|| Duration::from_millis(u64::from(self.time_left)))
@@ -55,16 +72,21 @@ impl Extension {
         *self == Extension::default()
     }
 
-    fn items(&self) -> impl Iterator<Item = (u64, u64)> {
-        [(TIME_LEFT, self.time_left), (MISSED, self.missed)]
-            .into_iter()
-            .filter(|(_, value)| *value > 0)
-            .map(|(id, value)| (id, u64::from(value)))
+    /// Ids and values.
+    fn items(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
+        let number = |value: u32| (value > 0).then_some(Some(u64::from(value)));
+        [
+            (TIME_LEFT, number(self.time_left)),
+            (REDELIVERED, self.redelivered.then_some(None)),
+            (MISSED, number(self.missed)),
+        ]
+        .into_iter()
+        .filter_map(|(id, value)| Some((id, value?)))
     }
 
     fn items_len(&self) -> usize {
         self.items()
-            .map(|(_, value)| varint::encoded_len(value).saturating_add(2))
+            .map(|(_, value)| value.map_or(0, varint::encoded_len).saturating_add(2))
             .sum()
     }
 
@@ -77,8 +99,10 @@ impl Extension {
         varint::encode(self.items_len() as u64, out);
         for (id, value) in self.items() {
             varint::encode(id, out);
-            varint::encode(varint::encoded_len(value) as u64, out);
-            varint::encode(value, out);
+            varint::encode(value.map_or(0, varint::encoded_len) as u64, out);
+            if let Some(value) = value {
+                varint::encode(value, out);
+            }
         }
     }
 
@@ -95,7 +119,7 @@ impl Extension {
     /// The same in a number, if it is the time left alone.
     #[inline]
     pub(super) fn tagged(&self) -> Option<(u64, usize)> {
-        if self.missed > 0 {
+        if self.missed > 0 || self.redelivered {
             return None;
         }
         let (value, len) = varint::tagged(u64::from(self.time_left));
@@ -111,23 +135,31 @@ impl Extension {
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Extension> {
         let length = reader.varint().filter(|n| *n <= MAX_EXTENSION as u64)?;
         let mut items = Reader::new(reader.bytes(length)?);
-        let mut extension = Extension::default();
+        let (mut time_left, mut missed, mut redelivered) = (None, None, false);
         while !items.is_empty() {
             let id = items.varint()?;
             let length = items.varint()?;
-            let value = items.bytes(length)?;
-            let mut value = Reader::new(value);
-            let mut number = || value.varint().filter(|_| value.is_empty());
-            match id {
-                TIME_LEFT if extension.time_left == 0 => {
-                    let left = Duration::from_millis(number()?);
-                    extension = extension.with_time_left(left);
+            let mut value = Reader::new(items.bytes(length)?);
+            let known = match id {
+                TIME_LEFT => &mut time_left,
+                MISSED => &mut missed,
+                REDELIVERED if !redelivered && value.is_empty() => {
+                    redelivered = true;
+                    continue;
                 }
-                MISSED if extension.missed == 0 => extension = extension.with_missed(number()?),
-                TIME_LEFT | MISSED => return None,
-                _ => {}
+                REDELIVERED => return None,
+                _ => continue,
+            };
+            let number = value.varint().filter(|_| value.is_empty())?;
+            if known.replace(number).is_some() {
+                return None;
             }
         }
-        Some(extension)
+        let mut extension = Extension::default().with_missed(missed.unwrap_or(0));
+        extension.redelivered = redelivered;
+        Some(match time_left {
+            Some(left) => extension.with_time_left(Duration::from_millis(left)),
+            None => extension,
+        })
     }
 }

@@ -26,6 +26,8 @@ pub struct Hello {
     pub settled: u64,
     /// Resumption asked for, or granted.
     pub resume: bool,
+    /// This side keeps what it takes to resume the session.
+    pub resumable: bool,
 }
 
 impl Hello {
@@ -51,6 +53,9 @@ impl Hello {
         item(5, self.next);
         item(6, self.settled);
         item(7, u64::from(self.resume));
+        if self.resumable {
+            item(8, 1);
+        }
     }
 
     /// Reads the body of HELLO.
@@ -63,7 +68,7 @@ impl Hello {
             return Err(Violation::HelloTooLong);
         }
         let mut hello = Hello::default();
-        let mut seen = 0u8;
+        let mut seen = 0u16;
         let mut reader = Reader::new(body);
         while !reader.is_empty() {
             let short = Violation::HelloMalformed;
@@ -72,8 +77,8 @@ impl Hello {
             let value = reader.bytes(length).ok_or(short.clone())?;
             let Some(bit) = u32::try_from(id)
                 .ok()
-                .filter(|id| *id < 8)
-                .and_then(|id| 1u8.checked_shl(id))
+                .filter(|id| *id < 9)
+                .and_then(|id| 1u16.checked_shl(id))
             else {
                 continue;
             };
@@ -97,14 +102,17 @@ impl Hello {
                 3 => hello.credit_messages = number,
                 5 => hello.next = number,
                 6 => hello.settled = number,
-                _ if number <= 1 => hello.resume = number == 1,
+                7 if number <= 1 => hello.resume = number == 1,
+                8 if number <= 1 => hello.resumable = number == 1,
                 _ => return Err(short),
             }
         }
         if seen & 0b1_1111 != 0b1_1111 {
             return Err(Violation::HelloIncomplete);
         }
-        if hello.credit_bytes < hello.max_message || hello.credit_messages == 0 {
+        let short = hello.credit_bytes < hello.max_message || hello.credit_messages == 0;
+        // A session that goes on may have its window full.
+        if short && !hello.resume {
             return Err(Violation::HelloCredit);
         }
         Ok(hello)

@@ -7,6 +7,7 @@
 )]
 
 pub mod caught;
+pub mod lossy;
 pub mod raw;
 pub mod sim;
 pub mod strangers;
@@ -251,27 +252,36 @@ impl Pair {
     /// One side writes all it has, and the other reads it.
     pub fn step(&mut self, from: Role) -> bool {
         let now = self.now;
-        let (from, to, reads) = match from {
-            Role::Initiator => (&mut self.client, &mut self.server, self.server_reads),
-            Role::Responder => (&mut self.server, &mut self.client, self.client_reads),
+        let (other, from, to) = match from {
+            Role::Initiator => (Role::Responder, &mut self.client, &mut self.server),
+            Role::Responder => (Role::Initiator, &mut self.server, &mut self.client),
         };
         let bytes = from.take_output(now);
         from.take(false);
         if !bytes.is_empty() {
             to.feed(now, &bytes);
         }
-        to.connection.handle_idle();
-        let before = to.received.len();
-        to.take(reads);
+        self.look(other) || !bytes.is_empty()
+    }
+
+    /// One side's program looks at what it has read. Says whether it wants to write.
+    pub fn look(&mut self, at: Role) -> bool {
+        let (side, reads) = match at {
+            Role::Initiator => (&mut self.client, self.client_reads),
+            Role::Responder => (&mut self.server, self.server_reads),
+        };
+        side.connection.handle_idle();
+        let before = side.received.len();
+        side.take(reads);
         if self.settle {
-            for message in &to.received[before..] {
+            for message in &side.received[before..] {
                 if message.ack == AckLevel::Processed {
                     // Refused only where the connection has ended.
-                    let _ = to.connection.settle(message.seq, Ok(()));
+                    let _ = side.connection.settle(message.seq, Ok(()));
                 }
             }
         }
-        !bytes.is_empty() || to.connection.wants_transmit()
+        side.connection.wants_transmit()
     }
 
     /// Time passes, and whatever is due happens.

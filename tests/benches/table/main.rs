@@ -6,9 +6,15 @@
 //! machine may be doing something else.
 
 #[cfg(unix)]
+mod bare;
+#[cfg(unix)]
 mod heap;
 #[cfg(unix)]
+mod idle;
+#[cfg(unix)]
 mod run;
+#[cfg(unix)]
+mod sealpipe;
 #[cfg(unix)]
 mod systems;
 

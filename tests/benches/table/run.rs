@@ -1,17 +1,19 @@
 //! What is measured, and the table.
 
-use crate::{heap, systems};
+use crate::{
+    heap,
+    idle::{self, CROWD},
+    systems::{self, SYSTEMS},
+};
 use sealpipe_core::{ChaChaPoly, CipherProvider};
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
-
-pub(crate) const SYSTEMS: [&str; 4] = ["std", "tokio-codec", "sealpipe", "sealpipe-sealed"];
 
 /// What is done with how many messages of which size.
 #[derive(Clone, Copy)]
@@ -90,7 +92,8 @@ pub(crate) fn main() {
                 &TASKS[argument(4).parse::<usize>().unwrap_or(0)]
             )
         ),
-        "idle" => println!("{}", systems::idle(argument(2), argument(3))),
+        "idle" => println!("{}", idle::heap_per_end(argument(2), argument(3))),
+        "crowd" => systems::serve_crowd(argument(2), argument(3)),
         _ => table(
             arguments
                 .iter()
@@ -108,7 +111,7 @@ pub(crate) fn main() {
 
 fn table(rounds: usize, only: Option<&str>) {
     print!("{:<26}", "");
-    SYSTEMS.iter().for_each(|system| print!("{system:>24}"));
+    SYSTEMS.iter().for_each(|system| print!("{system:>20}"));
     println!();
     let mut raw = 0.0;
     for task in TASKS
@@ -128,7 +131,10 @@ fn table(rounds: usize, only: Option<&str>) {
         }
     }
     if only.is_none_or(|only| "heap".contains(only)) {
-        row("heap per idle end, bytes", &SYSTEMS.map(idle));
+        row("heap per idle end, bytes", &SYSTEMS.map(heap_per_end));
+    }
+    if only.is_none_or(|only| "crowd".contains(only)) {
+        crowd();
     }
     let cipher = cipher();
     println!("\ncipher, in place, 32 KiB records: {cipher:.0} MB/s");
@@ -144,7 +150,7 @@ fn table(rounds: usize, only: Option<&str>) {
 fn row(name: &str, medians: &[f64; SYSTEMS.len()]) {
     print!("{name:<26}");
     for median in medians {
-        print!("{:>15.2} ({:>5.2}x)", median, median / medians[1]);
+        print!("{:>11.2} ({:>5.2}x)", median, median / medians[1]);
     }
     println!();
     let _ = std::io::stdout().flush();
@@ -159,26 +165,55 @@ fn myself() -> Command {
     Command::new(std::env::current_exe().expect("this program has a path"))
 }
 
+/// A server of its own process, which is ready.
+struct Server {
+    process: Child,
+    path: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(role: &str, system: &str, mode: &str) -> Server {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("socket").display().to_string();
+        let mut process = myself()
+            .args([role, system, &path, mode])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the server is ready");
+        Server {
+            process,
+            path,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Says that a server listens.
+pub(crate) fn ready() {
+    println!();
+    let _ = std::io::stdout().flush();
+}
+
 fn measure(system: &str, task: &Task) -> f64 {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("socket").display().to_string();
     let mode = if task.kind == Kind::RoundTrip {
         "echo"
     } else {
         "sink"
     };
-    let mut server = myself()
-        .args(["serve", system, &path, mode])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the server starts");
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("the server is ready");
-    let taken = systems::drive(system, &path, task);
-    let _ = server.kill();
-    let _ = server.wait();
+    let server = Server::start("serve", system, mode);
+    let taken = systems::drive(system, &server.path, task);
     match task.kind {
         Kind::RoundTrip => taken.as_secs_f64() * 1e6,
         _ if task.size == 64 => task.count as f64 / taken.as_secs_f64() / 1e6,
@@ -186,7 +221,7 @@ fn measure(system: &str, task: &Task) -> f64 {
     }
 }
 
-fn idle(system: &str) -> f64 {
+fn heap_per_end(system: &str) -> f64 {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("socket").display().to_string();
     let output = myself()
@@ -197,6 +232,30 @@ fn idle(system: &str) -> f64 {
         .trim()
         .parse()
         .unwrap_or(f64::NAN)
+}
+
+/// Many idle connections in one server, and an active one among them.
+fn crowd() {
+    // Those of the client's process; the server has as many, and the same limit.
+    let limit = idle::raise_limit();
+    let size = CROWD.min(limit.saturating_sub(100));
+    if size < CROWD {
+        println!("\nonly {size} idle connections: the limit is {limit} descriptors");
+    }
+    println!("\none server with {size} idle connections, each waited on by a task:");
+    for system in ["sealpipe", "sealpipe-smol", "sealpipe-sealed"] {
+        let [alone, among] = [0, size].map(|crowd| {
+            let server = Server::start("crowd", system, "");
+            systems::among(system, &server.path, crowd)
+        });
+        println!(
+            "{system:<20}{:>8.0} B of heap and {:>6.0} B resident for each; round trip 64 B, µs: {:.2} among them, {:.2} alone",
+            (among.heap - alone.heap) / size as f64,
+            (among.resident - alone.resident) / size as f64,
+            among.round_trip.as_secs_f64() * 1e6,
+            alone.round_trip.as_secs_f64() * 1e6,
+        );
+    }
 }
 
 /// Megabytes a second.
@@ -222,4 +281,16 @@ pub(crate) fn round_trips(mut once: impl FnMut() -> Duration, count: usize) -> D
         .collect();
     times.sort();
     times[times.len() / 2]
+}
+
+/// As [`round_trips`], of what is awaited.
+pub(crate) async fn timed(count: usize, mut once: impl AsyncFnMut()) -> Duration {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        once().await;
+        times.push(start.elapsed());
+    }
+    let mut times = times.into_iter();
+    round_trips(|| times.next().unwrap_or_default(), count * 10 / 11)
 }

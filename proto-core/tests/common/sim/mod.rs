@@ -4,6 +4,7 @@
 
 mod check;
 mod program;
+mod resume;
 
 use super::{Rng, Side, builder, millis};
 use bytes::{Buf, Bytes};
@@ -83,7 +84,10 @@ struct Sent {
     ack: AckLevel,
     size: usize,
     outcome: Option<Outcome>,
+    /// Taken back, and surely never delivered.
     cancelled: bool,
+    /// Taken back, perhaps too late.
+    unwanted: bool,
     short: bool,
 }
 
@@ -120,6 +124,9 @@ struct Program {
     read_end: bool,
     pings: usize,
     pongs: usize,
+    /// The responder's end of a further stream, until the connection goes on over
+    /// it.
+    fresh: Option<Side>,
 }
 
 /// Bytes on their way from one side to the other.
@@ -147,6 +154,8 @@ pub struct Sim {
     /// In which direction the stream breaks, and after how many bytes.
     cut: Option<(usize, u64)>,
     was_cut: bool,
+    /// Streams that are lost are followed by others.
+    resuming: Option<resume::Resuming>,
     next_tag: u64,
     trace: bool,
 }
@@ -164,11 +173,24 @@ pub struct Report {
     pub bytes: [u64; 2],
     pub delivered: usize,
     pub took: Duration,
+    /// How often a session went on over another stream.
+    pub resumed: usize,
 }
 
 impl Sim {
     /// Draws configurations, link and programs.
-    pub fn new(mut choices: Choices, sealed: bool) -> Sim {
+    pub fn new(choices: Choices, sealed: bool) -> Sim {
+        Sim::drawn(choices, sealed, false)
+    }
+
+    /// The same, with a stream that is cut again and again, and resumption.
+    pub fn resuming(choices: Choices, sealed: bool) -> Sim {
+        let mut sim = Sim::drawn(choices, sealed, true);
+        sim.draw_cuts();
+        sim
+    }
+
+    fn drawn(mut choices: Choices, sealed: bool, resumption: bool) -> Sim {
         let now = millis(1_000);
         let mut configs = Vec::new();
         let mut limits = Vec::new();
@@ -198,6 +220,8 @@ impl Sim {
                 .message_timeout(long)
                 .send_timeout(long)
                 .handshake_timeout(long)
+                .resumption(resumption)
+                .resume_timeout(Duration::from_secs(60))
                 .keepalive(
                     Some(Duration::from_millis(choices.range(30, 5_000) as u64)),
                     Some(long),
@@ -230,6 +254,7 @@ impl Sim {
             read_end: false,
             pings: 0,
             pongs: 0,
+            fresh: None,
         };
         let programs = [
             program(&mut choices, Role::Initiator, &configs[0]),
@@ -261,6 +286,7 @@ impl Sim {
             max_delay_us: choices.pick(&[0, 10, 1_000, 20_000]).min(slowest),
             cut,
             was_cut: false,
+            resuming: None,
             next_tag: 1,
             choices,
             configs: [configs[0].clone(), configs[1].clone()],
@@ -295,12 +321,14 @@ impl Sim {
                 "takes too long: {}",
                 self.describe()
             );
+            self.reconnect();
             for i in [0, 1] {
                 self.turn(i);
             }
         }
         self.check();
         Report {
+            resumed: self.resuming.as_ref().map_or(0, |r| r.resumed),
             delivered: self.programs.iter().map(|p| p.received.len()).sum(),
             bytes: [self.links[0].sent, self.links[1].sent],
             took: self.now.saturating_since(start),
@@ -344,6 +372,12 @@ impl Sim {
             if let Some(due) = program.side.connection.poll_timeout() {
                 consider(due);
             }
+            if program.fresh.as_ref().is_some_and(|fresh| {
+                fresh.output.remaining() > 0 || fresh.connection.wants_transmit()
+            }) && self.links[i].held < self.capacity
+            {
+                consider(self.now);
+            }
             let link = &self.links[1 - i];
             if !program.read_end {
                 match link.chunks.front() {
@@ -358,6 +392,9 @@ impl Sim {
             if waits && (self.links[i].ended || self.links[i].held < self.capacity) {
                 consider(self.now);
             }
+        }
+        if let Some(at) = self.reconnects_at() {
+            consider(at);
         }
         next
     }
@@ -419,12 +456,12 @@ impl Sim {
         while link.chunks.front().is_some_and(|(at, _)| *at <= now) {
             let (_, bytes) = link.chunks.pop_front().expect("looked at");
             link.held -= bytes.len();
-            program.side.feed(now, &bytes);
+            program.read(now, &bytes, &mut self.resuming);
             came = true;
         }
         if link.chunks.is_empty() && link.ended && link.last_arrival <= now {
             program.read_end = true;
-            program.side.eof(now);
+            program.eof(now);
         } else if came && self.choices.percent(90) {
             // A driver need not say it: there is a timer, too.
             program.side.connection.handle_idle();
@@ -439,31 +476,28 @@ impl Sim {
     fn transmit(&mut self, i: usize) {
         let now = self.now;
         let program = &mut self.programs[i];
-        while program
-            .side
-            .connection
-            .poll_transmit(now, &mut program.side.output)
-        {
+        let Side {
+            connection, output, ..
+        } = program.fresh.as_mut().unwrap_or(&mut program.side);
+        while connection.poll_transmit(now, output) {
             let link = &mut self.links[i];
             if link.ended {
                 // A broken pipe. What came before it is still read.
-                let n = program.side.output.remaining();
-                program.side.output.advance(n);
+                let n = output.remaining();
+                output.advance(n);
                 continue;
             }
             let room = self.capacity.saturating_sub(link.held);
             if room == 0 {
                 break;
             }
-            let most = room
-                .min(self.max_chunk)
-                .min(program.side.output.chunk().len());
+            let most = room.min(self.max_chunk).min(output.chunk().len());
             let mut n = self.choices.range(1, most);
             if let Some((_, after)) = self.cut.filter(|(side, _)| *side == i) {
                 n = n.min((after - link.sent.min(after)) as usize);
             }
-            let bytes = program.side.output.chunk()[..n].to_vec();
-            program.side.output.advance(n);
+            let bytes = output.chunk()[..n].to_vec();
+            output.advance(n);
             link.sent += n as u64;
             let delay = self.choices.below(self.max_delay_us + 1) as u64;
             let at = now
@@ -481,6 +515,9 @@ impl Sim {
                 self.was_cut = true;
                 self.links[0].ended = true;
                 self.links[1].ended = true;
+                if self.resuming.is_some() {
+                    resume::lose(&mut self.choices, &mut self.links);
+                }
             }
             if self.choices.percent(5) {
                 // Busy elsewhere: it comes back later.

@@ -184,6 +184,8 @@ impl Sim {
                         );
                     } else if program.side.connection.cancel(id) {
                         program.sent[at].cancelled = true;
+                    } else {
+                        program.sent[at].unwanted = true;
                     }
                 }
             }
@@ -285,7 +287,8 @@ impl Sim {
         let own_max = self.configs[i].max_message();
         let peer_max = self.configs[1 - i].max_message();
         let program = &mut self.programs[i];
-        let open = program.side.connection.is_open();
+        let connection = &program.side.connection;
+        let open = connection.is_open() || connection.is_suspended();
         let result = if reserved {
             program
                 .side
@@ -312,6 +315,7 @@ impl Sim {
                     size: actual,
                     outcome: None,
                     cancelled: false,
+                    unwanted: false,
                     short,
                 });
             }

@@ -4,162 +4,20 @@
 //! other did.
 #![no_main]
 
-use arbitrary::{Arbitrary, Unstructured};
+mod input;
+mod invariants;
+
 use bytes::Buf;
 use core::time::Duration;
+use input::{Input, Op};
 use libfuzzer_sys::fuzz_target;
 use sealpipe_core::{
-    AckLevel, Close, Config, ConnectionError, Event, Kind, Message, MessageId, Outcome, Rejection,
-    Role, SendErrorReason, Time,
+    AckLevel, Close, Config, Kind, Message, MessageId, Outcome, Rejection, Role, SendErrorReason,
+    Time,
 };
 use sealpipe_fuzz::common::{Side, builder, seconds};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-#[derive(Debug, Arbitrary)]
-struct Input {
-    /// Bit 0: sealed. Bit 1: messages of many frames.
-    start: u8,
-    limits: [Limits; 2],
-    ops: Ops,
-}
-
-#[derive(Debug, Clone, Copy, Arbitrary)]
-struct Limits {
-    /// In units of 32 bytes, or of 2 KiB.
-    max_message: u8,
-    /// Beyond the largest message, in the same units.
-    window: u8,
-    window_messages: u8,
-    queue: u8,
-    queue_messages: u8,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Op {
-    Send {
-        size: u16,
-        how: u8,
-    },
-    SendUntracked {
-        size: u16,
-        how: u8,
-    },
-    SendUntil {
-        size: u16,
-        how: u8,
-        millis: u8,
-    },
-    Reserved {
-        size: u16,
-        how: u8,
-        used: bool,
-    },
-    Recv {
-        most: u8,
-    },
-    Settle {
-        which: u8,
-        code: u8,
-    },
-    Cancel {
-        which: u8,
-    },
-    Finish,
-    Close,
-    Abandon,
-    Ping,
-    Idle,
-    Release,
-    Timeout,
-    Pass {
-        millis: u16,
-    },
-    /// This side makes output, and so many bytes of it are written.
-    Write {
-        bytes: u16,
-    },
-    /// This side reads so many bytes of what was written to it.
-    Read {
-        bytes: u16,
-    },
-    /// Both sides do all that they can without their programs.
-    Run,
-    /// The stream breaks, with or without what is on its way.
-    Cut {
-        drop: bool,
-    },
-}
-
-/// Which side does what. By hand and not derived: one byte for each of them, and
-/// as many as the input has.
-#[derive(Debug)]
-struct Ops(Vec<(usize, Op)>);
-
-impl<'a> Arbitrary<'a> for Ops {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Ops> {
-        let mut ops = Vec::new();
-        while let Ok(byte) = u8::arbitrary(u)
-            && !u.is_empty()
-        {
-            ops.push((usize::from(byte >> 7), op(byte & 0x1f, u)?));
-        }
-        Ok(Ops(ops))
-    }
-}
-
-fn op(which: u8, u: &mut Unstructured<'_>) -> arbitrary::Result<Op> {
-    Ok(match which {
-        0..=4 => Op::Send {
-            size: u.arbitrary()?,
-            how: u.arbitrary()?,
-        },
-        5 => Op::SendUntracked {
-            size: u.arbitrary()?,
-            how: u.arbitrary()?,
-        },
-        6 => Op::SendUntil {
-            size: u.arbitrary()?,
-            how: u.arbitrary()?,
-            millis: u.arbitrary()?,
-        },
-        7 => Op::Reserved {
-            size: u.arbitrary()?,
-            how: u.arbitrary()?,
-            used: u.arbitrary()?,
-        },
-        8..=9 => Op::Recv {
-            most: u.arbitrary()?,
-        },
-        10..=12 => Op::Settle {
-            which: u.arbitrary()?,
-            code: u.arbitrary()?,
-        },
-        13 => Op::Cancel {
-            which: u.arbitrary()?,
-        },
-        14 => Op::Finish,
-        15 => Op::Close,
-        16 => Op::Abandon,
-        17 => Op::Ping,
-        18 => Op::Idle,
-        19 => Op::Release,
-        20 => Op::Timeout,
-        21 => Op::Pass {
-            millis: u.arbitrary()?,
-        },
-        22..=25 => Op::Write {
-            bytes: u.arbitrary()?,
-        },
-        26..=29 => Op::Read {
-            bytes: u.arbitrary()?,
-        },
-        30 => Op::Run,
-        _ => Op::Cut {
-            drop: u.arbitrary()?,
-        },
-    })
-}
 
 /// A message as its sender remembers it.
 struct Sent {
@@ -534,57 +392,6 @@ impl World {
         true
     }
 
-    /// Looks at the events, and at what must always hold.
-    fn look(&mut self, i: usize) {
-        let (window, window_messages, queue_messages) = self.limits[i];
-        let party = &mut self.parties[i];
-        party.side.take(false);
-        for at in party.looked..party.side.events.len() {
-            match &party.side.events[at] {
-                Event::Open(_) => assert_eq!(at, party.opened_at(), "open, but not at once"),
-                Event::Outcome { id, outcome } => {
-                    let mut sent = party.sent.iter_mut().filter(|sent| sent.id == Some(*id));
-                    let sent = sent.next().expect("an outcome of what was sent");
-                    assert_eq!(sent.outcome, None, "two outcomes");
-                    sent.outcome = Some(outcome.clone());
-                }
-                Event::Cancelled { seq } => {
-                    assert!(*seq < party.side.connection.stats().messages_received);
-                }
-                Event::Pong { .. } => party.pongs += 1,
-                Event::PeerFinished => assert!(party.side.connection.peer_finished()),
-                Event::Closed(why) => assert_eq!(party.side.connection.end(), Some(why)),
-                other => panic!("unknown: {other:?}"),
-            }
-        }
-        party.looked = party.side.events.len();
-        assert!(party.pongs <= party.pings);
-        let stats = party.side.connection.stats();
-        assert!(
-            stats.queued <= queue_messages,
-            "the queue is over its limit"
-        );
-        assert!(
-            stats.waiting + party.owed.len() <= window_messages,
-            "the window is over its messages"
-        );
-        assert!(party.owed.iter().map(|(_, _, size)| size).sum::<usize>() <= window);
-        if let Some(why) = party.side.connection.end() {
-            let fault = matches!(
-                why,
-                ConnectionError::Violation(_)
-                    | ConnectionError::Authentication(_)
-                    | ConnectionError::Internal(_)
-                    | ConnectionError::Mismatch(_)
-                    | ConnectionError::Refused(_)
-                    | ConnectionError::Timeout(_)
-                    | ConnectionError::KeysUsedUp
-            );
-            assert!(!fault, "between two honest sides: {why}");
-            assert!(!party.side.connection.is_open());
-        }
-    }
-
     /// The programs come to their end.
     fn finish(&mut self) {
         for _ in 0..10_000 {
@@ -628,117 +435,13 @@ impl World {
             self.parties.each_ref().map(|p| &p.side.connection)
         );
     }
-
-    fn check(&self) {
-        for i in [0, 1] {
-            let (own, other) = (&self.parties[i], &self.parties[1 - i]);
-            let end = own.side.closed().expect("the last event");
-            let quiet = !own.closes && !other.closes && !self.cut;
-            match end {
-                ConnectionError::Finished => assert!(own.finishes && other.finishes),
-                ConnectionError::ClosedLocally(_) => assert!(!quiet),
-                ConnectionError::ClosedByPeer(_) => assert!(other.closes, "closed by nobody"),
-                ConnectionError::Lost(_) => assert!(!quiet, "lost by nobody"),
-                end => panic!("an end that cannot be: {end}"),
-            }
-            assert!(!quiet || *end == ConnectionError::Finished);
-            for (tag, sent) in own.sent.iter().enumerate() {
-                self.check_message(i, tag, sent, quiet);
-            }
-            let all = own
-                .sent
-                .iter()
-                .enumerate()
-                .filter(|(_, sent)| sent.id.is_some() && sent.outcome != Some(Outcome::NotSent))
-                .all(|(tag, _)| other.has(tag));
-            if own.side.connection.all_arrived() && !other.closes {
-                assert!(all, "all arrived, it said");
-            }
-        }
-    }
-
-    fn check_message(&self, i: usize, tag: usize, sent: &Sent, quiet: bool) {
-        let other = &self.parties[1 - i];
-        let here = other.has(tag);
-        let fits = sent.size <= other.max_message;
-        if sent.id.is_none() {
-            assert_eq!(sent.outcome, None);
-            assert!(here || !quiet || !fits, "an untracked message was lost");
-            return;
-        }
-        let what = format!("message {tag} of side {i}: {:?}", sent.outcome);
-        assert!(
-            !sent.cancelled || sent.outcome == Some(Outcome::NotSent),
-            "{what}"
-        );
-        match (sent.outcome.as_ref().expect("an outcome"), sent.ack) {
-            (Outcome::Sent, AckLevel::None) => assert!(here || !quiet, "{what}"),
-            (Outcome::Received, AckLevel::Received) => assert!(here || other.closes, "{what}"),
-            (Outcome::Processed, AckLevel::Processed) => {
-                assert_eq!(other.verdicts.get(&tag), Some(&Ok(())), "{what}");
-            }
-            (Outcome::Rejected(why), AckLevel::Processed) => {
-                assert_eq!(other.verdicts.get(&tag), Some(&Err(why.clone())), "{what}");
-            }
-            (Outcome::NotSent, _) => {
-                assert!(!here, "delivered: {what}");
-                assert!(!quiet || sent.cancelled || sent.short || !fits, "{what}");
-            }
-            (Outcome::Unknown, _) => assert!(!quiet || sent.short, "{what}"),
-            _ => panic!("not an outcome of this level: {what}"),
-        }
-    }
 }
 
 impl Party {
-    fn accepted(&mut self, id: Option<MessageId>, ack: AckLevel, size: usize, short: bool) {
-        assert!(size <= self.max_message, "took what is too large");
-        assert!(!self.finishes && !self.closes, "took one after the end");
-        self.sent.push(Sent {
-            id,
-            ack,
-            size,
-            outcome: None,
-            cancelled: false,
-            short,
-        });
-    }
-
-    fn refused(&self, reason: &SendErrorReason, size: usize) {
-        match reason {
-            SendErrorReason::TooLarge { max, .. } => assert!(size > *max),
-            SendErrorReason::Finished => assert!(self.finishes || self.closes),
-            SendErrorReason::Closed(why) => {
-                assert!(self.closes || self.side.connection.end() == Some(why));
-            }
-            _ => assert_eq!(*reason, SendErrorReason::Full),
-        }
-    }
-
     /// A size that this side may send, or one that is a little too large.
     fn size(&self, drawn: usize) -> usize {
         let unit = if self.max_message > 8_200 { 16 } else { 1 };
         drawn * unit % (self.max_message + 2)
-    }
-
-    fn has(&self, tag: usize) -> bool {
-        self.got.binary_search_by_key(&tag, |(tag, _)| *tag).is_ok()
-    }
-
-    /// Only outcomes of what was withdrawn or expired come before `Open`.
-    fn opened_at(&self) -> usize {
-        let events = self.side.events.iter();
-        events
-            .take_while(|event| {
-                matches!(
-                    event,
-                    Event::Outcome {
-                        outcome: Outcome::NotSent,
-                        ..
-                    }
-                )
-            })
-            .count()
     }
 }
 

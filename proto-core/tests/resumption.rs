@@ -1,0 +1,974 @@
+//! Sessions that go on over another stream (PROTOCOL.md, section 7.3), and those
+//! that do not. Random cuts are in `simulation.rs`.
+
+mod common;
+use common::lossy::{Lossy, much_later, resumptions};
+use common::raw::{control, hello, hello_body, preface};
+use common::{Pair, Rng, Side, builder, key, message, other_key, seconds};
+use core::time::Duration;
+use sealpipe_core::wire::{Frame, Hello, Mode, Status};
+use sealpipe_core::{
+    AckLevel, Close, Config, ConnectionError, Event, Lost, Message, Outcome, Rejection,
+    ResumeError, Role, SendErrorReason, Violation,
+};
+use std::sync::Arc;
+
+const MODES: [bool; 2] = [false, true];
+
+fn on(sealed: bool) -> Arc<Config> {
+    Arc::new(builder(sealed).resumption(true).build().expect("valid"))
+}
+
+/// What the program does while there is no stream counts when there is one again.
+#[test]
+fn a_suspended_connection_serves_its_program() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        lossy.pair.server_reads = false;
+        lossy.pair.settle = false;
+        let first = lossy
+            .pair
+            .send(Role::Initiator, message("first", AckLevel::Processed));
+        lossy.pair.run();
+        lossy.cut();
+        for side in [&lossy.pair.client, &lossy.pair.server] {
+            assert!(side.connection.is_suspended() && !side.connection.is_open());
+            let lost = Event::Suspended(ConnectionError::Lost(Lost::Idle));
+            assert_eq!(side.events.last(), Some(&lost));
+        }
+        let second = lossy
+            .pair
+            .send(Role::Initiator, message("second", AckLevel::Received));
+        let third = lossy
+            .pair
+            .send(Role::Responder, message("third", AckLevel::Received));
+        let server = &mut lossy.pair.server;
+        server.take(true);
+        assert_eq!(server.payloads(), [b"first"]);
+        server.connection.settle(0, Ok(())).expect("due");
+        lossy.pair.server_reads = true;
+        lossy.resume();
+        assert_eq!(lossy.pair.client.outcome(first), Some(Outcome::Processed));
+        assert_eq!(lossy.pair.client.outcome(second), Some(Outcome::Received));
+        assert_eq!(lossy.pair.server.outcome(third), Some(Outcome::Received));
+        assert_eq!(
+            lossy.pair.server.payloads(),
+            [&b"first"[..], &b"second"[..]]
+        );
+        assert_eq!(lossy.pair.client.payloads(), [b"third"]);
+        assert!(!lossy.pair.server.received[1].is_redelivered());
+        assert_eq!(resumptions(&lossy.pair.client), 1);
+        assert!(!lossy.pair.client.connection.is_suspended());
+    }
+}
+
+/// The stream is cut after every byte of a run, and the one after it again.
+#[test]
+fn a_cut_at_any_byte_loses_and_doubles_nothing() {
+    for sealed in MODES {
+        let mut after = 0;
+        loop {
+            let mut lossy = Lossy::open(builder(sealed));
+            let send = |lossy: &mut Lossy, size: usize| {
+                let large = message(vec![7; size], AckLevel::Processed);
+                let small = message("small", AckLevel::Received);
+                [Role::Initiator, Role::Responder].map(|role| {
+                    let ids = [large.clone(), small.clone()];
+                    (role, ids.map(|message| lossy.pair.send(role, message)))
+                })
+            };
+            let mut ids = Vec::from(send(&mut lossy, 40));
+            lossy.cut();
+            lossy.reconnect();
+            // Through the handshake and through the messages.
+            let moved = lossy.run(true, after);
+            lossy.fresh = None;
+            lossy.cut();
+            ids.extend(send(&mut lossy, 20));
+            lossy.resume();
+            for (role, ids) in &ids {
+                let side = match role {
+                    Role::Initiator => &lossy.pair.client,
+                    Role::Responder => &lossy.pair.server,
+                };
+                let outcomes = ids.map(|id| side.outcome(id));
+                let all = [Some(Outcome::Processed), Some(Outcome::Received)];
+                assert_eq!(outcomes, all, "after {after}");
+            }
+            for side in [&lossy.pair.client, &lossy.pair.server] {
+                let sizes: Vec<usize> = side.payloads().iter().map(Vec::len).collect();
+                assert_eq!(sizes, [40, 5, 20, 5], "after {after}");
+            }
+            if moved < after {
+                break;
+            }
+            after += 1;
+        }
+        assert!(after > 200, "the run was cut short: {after}");
+    }
+}
+
+#[test]
+fn what_asks_for_no_ack_may_be_lost_and_leaves_a_gap() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        let now = lossy.pair.now;
+        let lost = lossy
+            .pair
+            .send(Role::Initiator, message("lost", AckLevel::None));
+        let kept = lossy
+            .pair
+            .send(Role::Initiator, message("kept", AckLevel::Received));
+        lossy.pair.client.take_output(now);
+        lossy.cut();
+        lossy.resume();
+        let client = &lossy.pair.client;
+        assert_eq!(client.outcome(lost), Some(Outcome::Sent));
+        assert_eq!(client.outcome(kept), Some(Outcome::Received));
+        assert_eq!(lossy.pair.server.payloads(), [b"kept"]);
+        assert_eq!(lossy.pair.server.received[0].seq, 1);
+        // A gap at the end does not keep both from finishing.
+        lossy
+            .pair
+            .send(Role::Initiator, message("lost too", AckLevel::None));
+        lossy.pair.client.take_output(now);
+        lossy.cut();
+        lossy.resume();
+        lossy.pair.client.connection.finish(now);
+        lossy.pair.server.connection.finish(now);
+        lossy.pair.run();
+        for side in [&lossy.pair.client, &lossy.pair.server] {
+            assert_eq!(side.closed(), Some(&ConnectionError::Finished));
+        }
+    }
+}
+
+/// FINISH and its answer are lost, too.
+#[test]
+fn both_finish_over_another_stream() {
+    for sealed in MODES {
+        for reads in [Role::Initiator, Role::Responder] {
+            let mut lossy = Lossy::open(builder(sealed));
+            let now = lossy.pair.now;
+            lossy.pair.client.connection.finish(now);
+            lossy.pair.server.connection.finish(now);
+            lossy.pair.step(reads);
+            lossy.cut();
+            lossy.reconnect();
+            lossy.run(true, usize::MAX);
+            for side in [&lossy.pair.client, &lossy.pair.server] {
+                assert_eq!(side.closed(), Some(&ConnectionError::Finished));
+                let finished = |e: &&Event| **e == Event::PeerFinished;
+                assert_eq!(side.events.iter().filter(finished).count(), 1);
+            }
+        }
+    }
+}
+
+// --- The server was restarted -------------------------------------------------------
+
+/// Six messages: one that was processed, one that was received, one that is on its
+/// way, one that is begun, one that waits, and one that asks for no ack.
+fn restarted(sealed: bool, redeliver: bool) -> (Lossy, [Option<Outcome>; 6]) {
+    let config = builder(sealed).resumption(true).redeliver(redeliver);
+    let config = Arc::new(config.build().expect("valid"));
+    let mut lossy = Lossy::new(config, on(sealed));
+    lossy.pair.run();
+    let send = |lossy: &mut Lossy, payload: Vec<u8>, ack| {
+        lossy.pair.send(Role::Initiator, message(payload, ack))
+    };
+    let done = send(&mut lossy, b"done".to_vec(), AckLevel::Processed);
+    lossy.pair.run();
+    lossy.pair.settle = false;
+    let open = send(&mut lossy, b"open".to_vec(), AckLevel::Processed);
+    lossy.pair.run();
+    let now = lossy.pair.now;
+    let sent = send(&mut lossy, b"sent".to_vec(), AckLevel::Received);
+    lossy.pair.client.take_output(now);
+    let begun = send(&mut lossy, vec![1; 600_000], AckLevel::Received);
+    let client = &mut lossy.pair.client;
+    assert!(client.connection.poll_transmit(now, &mut client.output));
+    let waits = send(&mut lossy, b"waits".to_vec(), AckLevel::Processed);
+    let none = send(&mut lossy, b"none".to_vec(), AckLevel::None);
+    lossy.cut();
+    lossy.pair.settle = true;
+    lossy.restart();
+    let ids = [done, open, sent, begun, waits, none];
+    let outcomes = ids.map(|id| lossy.pair.client.outcome(id));
+    let told = |event: &Event| matches!(event, Event::Restarted(_));
+    assert!(lossy.pair.client.events.iter().any(told));
+    (lossy, outcomes)
+}
+
+#[test]
+fn with_the_server_restarted_messages_are_told_as_lost() {
+    for sealed in MODES {
+        let (mut lossy, outcomes) = restarted(sealed, false);
+        let unknown = Some(Outcome::Unknown);
+        let not_sent = Some(Outcome::NotSent);
+        let expected = [
+            Some(Outcome::Processed),
+            unknown.clone(),
+            unknown,
+            not_sent.clone(),
+            not_sent.clone(),
+            not_sent,
+        ];
+        assert_eq!(outcomes, expected);
+        assert!(lossy.pair.server.received.is_empty());
+        // The connection goes on.
+        let id = lossy
+            .pair
+            .send(Role::Initiator, message("new", AckLevel::Processed));
+        lossy.pair.run();
+        assert_eq!(lossy.pair.client.outcome(id), Some(Outcome::Processed));
+        assert_eq!(lossy.pair.server.received[0].seq, 0);
+        lossy.cut();
+        lossy.resume();
+    }
+}
+
+#[test]
+fn with_the_server_restarted_messages_are_delivered_again_if_asked() {
+    for sealed in MODES {
+        let (lossy, outcomes) = restarted(sealed, true);
+        let (processed, received) = (Some(Outcome::Processed), Some(Outcome::Received));
+        let expected = [
+            processed.clone(),
+            processed.clone(),
+            received.clone(),
+            received,
+            processed,
+            Some(Outcome::Sent),
+        ];
+        assert_eq!(outcomes, expected);
+        let seen: Vec<(usize, bool)> = lossy
+            .pair
+            .server
+            .received
+            .iter()
+            .map(|m| (m.size(), m.is_redelivered()))
+            .collect();
+        let begun = (600_000, false);
+        assert_eq!(
+            seen,
+            [(4, true), (4, true), begun, (5, false), (4, false)],
+            "what never was whole is not marked"
+        );
+    }
+}
+
+/// What came of the old session can be taken and settled; nobody is told, and it
+/// is not mistaken for the new one's.
+#[test]
+fn verdicts_on_an_earlier_session_go_nowhere() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        lossy.pair.settle = false;
+        for _ in 0..2 {
+            lossy
+                .pair
+                .send(Role::Responder, message("old", AckLevel::Processed));
+        }
+        lossy.pair.run();
+        let client = &mut lossy.pair.client.connection;
+        client.settle(0, Ok(())).expect("due");
+        lossy.cut();
+        lossy.restart();
+        let id = lossy
+            .pair
+            .send(Role::Responder, message("new", AckLevel::Processed));
+        lossy.pair.run();
+        let client = &mut lossy.pair.client;
+        let seqs: Vec<u64> = client.received.iter().map(|m| m.seq).collect();
+        assert_eq!(seqs, [0, 1, 2], "a number is never given out twice");
+        client.connection.settle(1, Ok(())).expect("due");
+        let no = Rejection::new(300, "no");
+        client.connection.settle(2, Err(no.clone())).expect("due");
+        lossy.pair.run();
+        assert_eq!(lossy.pair.server.outcome(id), Some(Outcome::Rejected(no)));
+    }
+}
+
+// --- Who may not -------------------------------------------------------------------
+
+/// A first message that was recorded and is played again changes nothing, and does
+/// not keep the peer from coming back.
+#[test]
+fn a_replayed_first_message_gains_nothing() {
+    let mut lossy = Lossy::open(builder(true));
+    let id = lossy
+        .pair
+        .send(Role::Initiator, message("x", AckLevel::Processed));
+    lossy.cut();
+    let before = lossy.point();
+    lossy.reconnect();
+    let now = lossy.pair.now;
+    let recorded = lossy.pair.client.take_output(now);
+    for _ in 0..3 {
+        let config = lossy.server_config.clone();
+        let mut replayed = Side::new(config, Role::Responder, 77, now);
+        replayed.feed(now, &recorded);
+        replayed.connection.answer_resume(now, Some(before.clone()));
+        replayed.take_output(now);
+        replayed.feed(now, &recorded);
+        let ready = |e: &Event| *e == Event::ResumeReady;
+        replayed.take(true);
+        assert!(!replayed.events.iter().any(ready));
+        let adopted = lossy.pair.server.connection.adopt(now, replayed.connection);
+        assert_eq!(adopted, Err(ResumeError::NotReady));
+    }
+    assert_eq!(lossy.point(), before);
+    // The first one is the client's own.
+    lossy.fresh.as_mut().expect("accepted").feed(now, &recorded);
+    lossy.run(true, usize::MAX);
+    assert_eq!(lossy.pair.client.outcome(id), Some(Outcome::Processed));
+    // Once it has been used, it is of no use to anybody: the session has gone on.
+    lossy.cut();
+    let mut replayed = Side::new(lossy.server_config.clone(), Role::Responder, 78, now);
+    replayed.feed(now, &recorded);
+    replayed.connection.answer_resume(now, Some(lossy.point()));
+    lossy.resume();
+    assert_eq!(lossy.pair.server.received.len(), 1);
+}
+
+/// A point that was taken before the session went on over another stream.
+#[test]
+fn a_stale_point_is_refused_and_the_peer_tries_again() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        let id = lossy
+            .pair
+            .send(Role::Initiator, message("once", AckLevel::Processed));
+        lossy.cut();
+        let stale = lossy.point();
+        // The first attempt gets through, and its answer is lost.
+        lossy.reconnect();
+        let now = lossy.pair.now;
+        lossy.forth(true, usize::MAX);
+        lossy.back(usize::MAX);
+        lossy.forth(true, usize::MAX);
+        assert_eq!(lossy.pair.server.received.len(), 1);
+        lossy.cut();
+        lossy.reconnect();
+        let mut fresh = lossy.fresh.take().expect("accepted");
+        let asks = lossy.pair.client.take_output(now);
+        fresh.feed(now, &asks);
+        fresh.connection.answer_resume(now, Some(stale));
+        let answer = fresh.take_output(now);
+        lossy.pair.client.feed(now, &answer);
+        let confirms = lossy.pair.client.take_output(now);
+        fresh.feed(now, &confirms);
+        let server = &mut lossy.pair.server;
+        let adopted = server.connection.adopt(now, fresh.connection);
+        assert_eq!(adopted, Err(ResumeError::Stale));
+        assert!(server.connection.is_suspended());
+        lossy.cut();
+        lossy.resume();
+        assert_eq!(lossy.pair.client.outcome(id), Some(Outcome::Processed));
+        assert_eq!(lossy.pair.server.received.len(), 1);
+    }
+}
+
+#[test]
+fn calls_at_the_wrong_time_are_refused() {
+    let mut lossy = Lossy::open(builder(false));
+    let now = lossy.pair.now;
+    let mut rng = Rng(5);
+    let client = &mut lossy.pair.client.connection;
+    let session = client.session().expect("both have it on");
+    assert_eq!(client.resume(&mut rng, now), Err(ResumeError::NotSuspended));
+    assert_eq!(client.resume_point(), None);
+    client.answer_resume(now, None);
+    lossy.cut();
+    let server = &mut lossy.pair.server.connection;
+    assert_eq!(server.session(), Some(session));
+    assert_eq!(server.resume(&mut rng, now), Err(ResumeError::Role));
+    let stranger = Side::new(on(false), Role::Responder, 3, now).connection;
+    assert_eq!(server.adopt(now, stranger), Err(ResumeError::NotReady));
+    lossy.reconnect();
+    let client = &mut lossy.pair.client.connection;
+    assert!(client.is_suspended(), "until there is an answer");
+    assert_eq!(client.resume(&mut rng, now), Err(ResumeError::NotSuspended));
+    lossy.run(true, usize::MAX);
+    let stranger = Side::new(on(false), Role::Responder, 3, now).connection;
+    let server = &mut lossy.pair.server.connection;
+    assert_eq!(server.adopt(now, stranger), Err(ResumeError::NotReady));
+    assert!(server.is_open());
+}
+
+/// Another session's point is no point.
+#[test]
+fn a_point_of_another_session_or_key_is_a_new_session() {
+    let keys = || builder(true).also_accept(other_key()).resumption(true);
+    let server = Arc::new(keys().build().expect("valid"));
+    let mut one = Lossy::new(on(true), server.clone());
+    let rotated = Config::sealed(other_key()).resumption(true);
+    let mut two = Lossy::new(Arc::new(rotated.build().expect("valid")), server);
+    for lossy in [&mut one, &mut two] {
+        lossy.pair.run();
+        lossy.cut();
+        lossy.reconnect();
+        let now = lossy.pair.now;
+        let bytes = lossy.pair.client.take_output(now);
+        lossy.fresh.as_mut().expect("accepted").feed(now, &bytes);
+    }
+    let now = one.pair.now;
+    let fresh = one.fresh.as_mut().expect("accepted");
+    fresh.connection.answer_resume(now, Some(two.point()));
+    one.run(false, usize::MAX);
+    let restarted = |e: &Event| matches!(e, Event::Restarted(_));
+    assert!(one.pair.client.events.iter().any(restarted));
+}
+
+/// Plain mode: a preface, and this HELLO.
+fn opening(hello: &Hello) -> Vec<u8> {
+    let preface = preface(Mode::Plain, &key()).encode();
+    [&preface[..], &control(Frame::Hello(&hello_body(hello)))].concat()
+}
+
+/// Numbers in HELLO that cannot be.
+#[test]
+fn impossible_numbers_are_violations() {
+    // (next, settled) as a peer says them that has received two messages of three
+    // and sent two, of which one has its outcome.
+    let cases = [
+        ((2, 1), true),
+        ((3, 2), true),
+        ((1, 1), false),
+        ((4, 1), false),
+        ((2, 3), false),
+        ((2, 0), false),
+    ];
+    for ((next, settled), possible) in cases {
+        for role in [Role::Initiator, Role::Responder] {
+            let mut lossy = Lossy::open(builder(false));
+            lossy.pair.settle = false;
+            let (own, peer) = match role {
+                Role::Initiator => (Role::Initiator, Role::Responder),
+                Role::Responder => (Role::Responder, Role::Initiator),
+            };
+            let now = lossy.pair.now;
+            lossy.pair.send(peer, message("1", AckLevel::Received));
+            lossy.pair.send(own, message("1", AckLevel::Received));
+            lossy.pair.run();
+            lossy.pair.send(peer, message("2", AckLevel::Processed));
+            lossy.pair.run();
+            // *settled* goes along with an ACK.
+            lossy.pair.send(own, message("2", AckLevel::Received));
+            lossy.pair.run();
+            lossy.pair.send(own, message("3", AckLevel::Received));
+            let side = match role {
+                Role::Initiator => &mut lossy.pair.client,
+                Role::Responder => &mut lossy.pair.server,
+            };
+            side.take_output(now);
+            lossy.cut();
+            let session = lossy.pair.client.connection.session().expect("resumable");
+            let said = Hello {
+                next,
+                settled,
+                resume: true,
+                resumable: true,
+                ..hello(session)
+            };
+            let bytes = opening(&said);
+            let side = match role {
+                Role::Initiator => {
+                    lossy.reconnect();
+                    lossy.pair.client.feed(now, &bytes);
+                    &mut lossy.pair.client
+                }
+                Role::Responder => {
+                    lossy.reconnect();
+                    let fresh = lossy.fresh.as_mut().expect("accepted");
+                    fresh.feed(now, &bytes);
+                    lossy.answer(true);
+                    &mut lossy.pair.server
+                }
+            };
+            let what = format!("{role:?}: next {next}, settled {settled}");
+            let end = side.connection.end().cloned();
+            let violation = ConnectionError::Violation(Violation::Resume);
+            assert_eq!(end, (!possible).then_some(violation), "{what}");
+            side.take(true);
+            assert_eq!(side.closed().is_none(), possible, "{what}");
+        }
+    }
+}
+
+/// A responder cannot resume what was not asked for.
+#[test]
+fn an_answer_that_was_not_asked_for_is_a_violation() {
+    let now = seconds(1);
+    let mut side = Side::new(on(false), Role::Initiator, 1, now);
+    let asked = side.take_output(now);
+    let session = asked.windows(18).find(|w| w[..2] == [4, 16]);
+    let session = session.expect("item 4")[2..].try_into().expect("16 bytes");
+    let said = Hello {
+        resume: true,
+        ..hello(session)
+    };
+    side.feed(now, &opening(&said));
+    let violation = ConnectionError::Violation(Violation::Resume);
+    assert_eq!(side.connection.end(), Some(&violation));
+    assert!(!side.connection.wants_transmit(), "it just closes");
+}
+
+#[test]
+fn bytes_before_the_answer_are_limited() {
+    let mut lossy = Lossy::open(builder(false));
+    lossy.cut();
+    lossy.reconnect();
+    let now = lossy.pair.now;
+    let bytes = lossy.pair.client.take_output(now);
+    let fresh = lossy.fresh.as_mut().expect("accepted");
+    fresh.feed(now, &bytes);
+    fresh.feed(now, &vec![0; 300_000]);
+    let violation = ConnectionError::Violation(Violation::BeforeAnswer);
+    assert_eq!(fresh.connection.end(), Some(&violation));
+}
+
+// --- Who does not ------------------------------------------------------------------
+
+#[test]
+fn a_side_that_has_it_off_ends_as_ever() {
+    for sealed in MODES {
+        let off = Arc::new(builder(sealed).build().expect("valid"));
+        for (client, server) in [(on(sealed), off.clone()), (off.clone(), on(sealed))] {
+            let mut pair = Pair::new(client, server);
+            pair.run();
+            let now = pair.now;
+            for side in [&mut pair.client, &mut pair.server] {
+                assert_eq!(side.connection.session(), None);
+                side.eof(now);
+                side.take(true);
+                assert_eq!(side.closed(), Some(&ConnectionError::Lost(Lost::Idle)));
+            }
+        }
+    }
+}
+
+/// The server comes back without it: the session is new, and the last that a loss
+/// does not end.
+#[test]
+fn a_server_restarted_without_it_begins_anew() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        for _ in 0..3 {
+            lossy
+                .pair
+                .send(Role::Responder, message("old", AckLevel::Received));
+        }
+        lossy.pair.run();
+        lossy.server_config = Arc::new(builder(sealed).build().expect("valid"));
+        lossy.cut();
+        lossy.restart();
+        for role in [Role::Initiator, Role::Responder] {
+            lossy.pair.send(role, message("new", AckLevel::Processed));
+        }
+        lossy.pair.run();
+        assert_eq!(lossy.pair.client.payloads().last(), Some(&b"new".to_vec()));
+        assert_eq!(lossy.pair.server.payloads(), [b"new"]);
+        lossy.cut();
+        let lost = ConnectionError::Lost(Lost::Idle);
+        assert_eq!(lossy.pair.client.closed(), Some(&lost));
+        assert_eq!(lossy.pair.server.closed(), Some(&lost));
+    }
+}
+
+#[test]
+fn nobody_comes_back_in_time() {
+    for sealed in MODES {
+        let config = builder(sealed)
+            .resume_timeout(Duration::from_secs(7))
+            .send_timeout(much_later());
+        let mut lossy = Lossy::open(config);
+        lossy.pair.server_reads = false;
+        let now = lossy.pair.now;
+        let sent = lossy
+            .pair
+            .send(Role::Initiator, message("sent", AckLevel::Processed));
+        lossy.pair.run();
+        lossy.cut();
+        let waits = lossy
+            .pair
+            .send(Role::Initiator, message("waits", AckLevel::Processed));
+        // An attempt that fails does not prolong it.
+        lossy.pair.sleep(Duration::from_secs(5));
+        lossy.reconnect();
+        lossy.pair.client.eof(lossy.pair.now);
+        lossy.pair.sleep(Duration::from_millis(1_999));
+        assert!(lossy.pair.client.connection.is_suspended());
+        lossy.pair.sleep(Duration::from_millis(2));
+        assert_eq!(lossy.pair.client.outcome(sent), Some(Outcome::Unknown));
+        assert_eq!(lossy.pair.client.outcome(waits), Some(Outcome::NotSent));
+        for side in [&mut lossy.pair.client, &mut lossy.pair.server] {
+            assert!(matches!(
+                side.connection.end(),
+                Some(ConnectionError::Lost(_))
+            ));
+            assert_eq!(side.connection.session(), None);
+            assert_eq!(side.connection.resume_point(), None);
+            // What had come can still be taken.
+            side.take(true);
+            assert!(side.closed().is_some());
+            assert_eq!(side.connection.poll_timeout(), None);
+        }
+        assert_eq!(lossy.pair.server.payloads(), [b"sent"]);
+        let late = lossy.pair.client.connection.resume(&mut Rng(1), now);
+        assert_eq!(late, Err(ResumeError::NotSuspended));
+    }
+}
+
+/// A message's own deadline goes on; what was told as unknown is not sent again.
+#[test]
+fn deadlines_of_messages_go_on_while_suspended() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        let now = lossy.pair.now;
+        let short = |text: &'static str| {
+            message(text, AckLevel::Received).with_deadline(Duration::from_secs(1))
+        };
+        let sent = lossy.pair.send(Role::Initiator, short("sent"));
+        lossy.pair.client.take_output(now);
+        lossy.cut();
+        let waits = lossy.pair.send(Role::Initiator, short("waits"));
+        lossy.pair.sleep(Duration::from_secs(2));
+        assert_eq!(lossy.pair.client.outcome(sent), Some(Outcome::Unknown));
+        assert_eq!(lossy.pair.client.outcome(waits), Some(Outcome::NotSent));
+        lossy.resume();
+        assert!(lossy.pair.server.received.is_empty());
+    }
+}
+
+/// What is withdrawn while suspended is not sent again; what has arrived is told.
+#[test]
+fn what_is_withdrawn_while_suspended_stays_so() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        lossy.pair.settle = false;
+        let arrived = lossy
+            .pair
+            .send(Role::Initiator, message("arrived", AckLevel::Processed));
+        lossy.pair.run();
+        let now = lossy.pair.now;
+        let sent = lossy
+            .pair
+            .send(Role::Initiator, message("sent", AckLevel::Processed));
+        lossy.pair.client.take_output(now);
+        lossy.cut();
+        let waits = lossy
+            .pair
+            .send(Role::Initiator, message("waits", AckLevel::Processed));
+        let client = &mut lossy.pair.client.connection;
+        assert!(!client.cancel(arrived) && !client.cancel(sent));
+        assert!(client.cancel(waits));
+        lossy.resume();
+        assert_eq!(lossy.pair.server.payloads(), [b"arrived"]);
+        let cancelled = Event::Cancelled { seq: 0 };
+        assert!(lossy.pair.server.events.contains(&cancelled));
+        lossy.pair.server.connection.settle(0, Ok(())).expect("due");
+        lossy.pair.run();
+        assert_eq!(lossy.pair.client.outcome(arrived), Some(Outcome::Processed));
+        assert_eq!(lossy.pair.client.outcome(sent), Some(Outcome::Unknown));
+        assert_eq!(lossy.pair.client.outcome(waits), Some(Outcome::NotSent));
+    }
+}
+
+/// An end that somebody wants, or that is somebody's fault, is one.
+#[test]
+fn only_a_loss_suspends() {
+    for sealed in MODES {
+        // Either side closes, before or after the loss.
+        for suspended in [false, true] {
+            for abandon in [false, true] {
+                let mut lossy = Lossy::open(builder(sealed));
+                if suspended {
+                    lossy.cut();
+                }
+                let now = lossy.pair.now;
+                let waits = lossy
+                    .pair
+                    .send(Role::Initiator, message("x", AckLevel::Received));
+                let client = &mut lossy.pair.client.connection;
+                if abandon {
+                    client.abandon(now);
+                } else {
+                    client.close(now, Close::new(300, "enough"));
+                }
+                if suspended {
+                    lossy.pair.client.take(true);
+                } else {
+                    lossy.pair.run();
+                    let end = lossy.pair.server.closed();
+                    assert!(matches!(end, Some(ConnectionError::ClosedByPeer(_))));
+                }
+                let end = lossy.pair.client.closed();
+                assert!(matches!(end, Some(ConnectionError::ClosedLocally(_))));
+                let outcome = lossy.pair.client.outcome(waits);
+                let expected = match (abandon, suspended) {
+                    (true, false) => Outcome::Received,
+                    _ => Outcome::NotSent,
+                };
+                assert_eq!(outcome, Some(expected));
+            }
+        }
+        // The stream ends while this side says goodbye.
+        let mut lossy = Lossy::open(builder(sealed));
+        let now = lossy.pair.now;
+        let client = &mut lossy.pair.client;
+        client.connection.close(now, Close::new(300, "enough"));
+        client.eof(now);
+        client.take(true);
+        assert!(client.closed().is_some());
+        // A violation.
+        let server = &mut lossy.pair.server;
+        server.feed(now, &[0xff; 70_000]);
+        server.take(true);
+        assert!(server.closed().is_some());
+    }
+}
+
+#[test]
+fn a_busy_server_is_tried_again_and_another_one_is_not() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed));
+        lossy.cut();
+        for status in [Status::Busy, Status::ShuttingDown] {
+            lossy.reconnect();
+            let mut fresh = lossy.fresh.take().expect("accepted");
+            let now = lossy.pair.now;
+            let asks = lossy.pair.client.take_output(now);
+            // It may be told so before it has asked, or when it has.
+            if status == Status::Busy {
+                fresh.feed(now, &asks);
+            }
+            fresh.connection.refuse(status);
+            let refusal = fresh.take_output(now);
+            lossy.pair.client.feed(now, &refusal);
+            lossy.pair.client.take(true);
+            let refused = Event::Suspended(ConnectionError::Refused(status));
+            assert_eq!(lossy.pair.client.events.last(), Some(&refused));
+        }
+        lossy.resume();
+        // Another key, or none: never a fall-back.
+        lossy.cut();
+        let other = Config::sealed(other_key()).resumption(true).build();
+        lossy.server_config = Arc::new(other.expect("valid"));
+        lossy.reconnect();
+        lossy.run(true, usize::MAX);
+        let end = lossy.pair.client.closed();
+        assert!(matches!(end, Some(ConnectionError::Mismatch(_))), "{end:?}");
+    }
+}
+
+#[test]
+fn a_handshake_that_hangs_is_given_up_and_tried_again() {
+    let config = builder(true)
+        .handshake_timeout(Duration::from_secs(2))
+        .resume_timeout(Duration::from_secs(60));
+    let mut lossy = Lossy::open(config);
+    lossy.cut();
+    lossy.reconnect();
+    lossy.pair.sleep(Duration::from_secs(3));
+    assert!(lossy.pair.client.connection.is_suspended());
+    lossy.resume();
+}
+
+// --- Credit and memory --------------------------------------------------------------
+
+/// The window is what it was, over any number of cuts: no less, no more.
+#[test]
+fn no_credit_leaks() {
+    for sealed in MODES {
+        for held in [0, 3, 7] {
+            let config = builder(sealed)
+                .max_message(100)
+                .receive_window(700, 7)
+                .send_queue(1 << 20, 100);
+            let mut lossy = Lossy::open(config);
+            lossy.pair.settle = false;
+            let send = |lossy: &mut Lossy| {
+                let message = message(vec![1; 100], AckLevel::Processed);
+                lossy.pair.send(Role::Initiator, message)
+            };
+            // Some that the program has taken and not settled.
+            for _ in 0..held {
+                send(&mut lossy);
+            }
+            lossy.pair.run();
+            lossy.pair.server_reads = false;
+            for n in 0..20 {
+                if n % 3 == 0 {
+                    let now = lossy.pair.now;
+                    send(&mut lossy);
+                    lossy.pair.client.take_output(now);
+                }
+                lossy.cut();
+                lossy.resume();
+            }
+            for _ in 0..20 {
+                send(&mut lossy);
+            }
+            lossy.pair.run();
+            let waiting = lossy.pair.server.connection.stats().waiting;
+            assert_eq!(waiting, 7 - held, "{held} held");
+            // All of it comes through once the program goes on.
+            lossy.pair.server_reads = true;
+            lossy.pair.settle = true;
+            for seq in 0..held {
+                let settled = lossy.pair.server.connection.settle(seq as u64, Ok(()));
+                settled.expect("due");
+            }
+            lossy.pair.run();
+            assert_eq!(lossy.pair.server.received.len(), held + 27);
+            let done = lossy.pair.client.outcomes();
+            assert!(done.iter().all(|(_, o)| *o == Outcome::Processed));
+            assert_eq!(done.len(), held + 27);
+        }
+    }
+}
+
+/// Verdicts between what a side says of its window and the answer to it.
+#[test]
+fn credit_that_is_freed_during_the_handshake_is_given() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed).receive_window(16 << 20, 4));
+        lossy.pair.settle = false;
+        for _ in 0..4 {
+            for role in [Role::Initiator, Role::Responder] {
+                lossy.pair.send(role, message("x", AckLevel::Processed));
+            }
+        }
+        lossy.pair.run();
+        lossy.cut();
+        lossy.reconnect();
+        for seq in 0..4 {
+            let client = &mut lossy.pair.client.connection;
+            client.settle(seq, Ok(())).expect("due");
+        }
+        lossy.forth(true, usize::MAX);
+        for seq in 0..4 {
+            let server = &mut lossy.pair.server.connection;
+            server.settle(seq, Ok(())).expect("due");
+        }
+        lossy.run(true, usize::MAX);
+        for _ in 0..4 {
+            for role in [Role::Initiator, Role::Responder] {
+                lossy.pair.send(role, message("y", AckLevel::Processed));
+            }
+        }
+        lossy.pair.run();
+        for side in [&lossy.pair.client, &lossy.pair.server] {
+            assert_eq!(side.received.len(), 8);
+        }
+    }
+}
+
+/// What is kept counts as queued, until it is acknowledged.
+#[test]
+fn what_is_kept_is_limited_and_given_back() {
+    for sealed in MODES {
+        let mut lossy = Lossy::open(builder(sealed).send_queue(3_000, 100));
+        let now = lossy.pair.now;
+        let big = || Message::new(vec![1; 1_000]).with_ack(AckLevel::Processed);
+        for round in 0..5 {
+            for _ in 0..3 {
+                let client = &mut lossy.pair.client;
+                client.connection.send_untracked(now, big()).expect("room");
+                client.take_output(now);
+            }
+            let full = lossy.pair.client.connection.send(now, big());
+            let full = full.map_err(|error| error.reason);
+            assert_eq!(full, Err(SendErrorReason::Full), "round {round}");
+            lossy.cut();
+            lossy.resume();
+            assert_eq!(lossy.pair.server.received.len(), 3 * (round + 1));
+        }
+    }
+}
+
+/// Verdicts are kept only until the peer says that it has them, which it does
+/// before the other side has to hold it up.
+#[test]
+fn one_way_traffic_is_not_held_up_by_verdicts_that_are_kept() {
+    for sealed in MODES {
+        for window in [1, 5, 100] {
+            let mut lossy = Lossy::open(builder(sealed).receive_window(16 << 20, window));
+            for _ in 0..500 {
+                let id = lossy
+                    .pair
+                    .send(Role::Initiator, message("x", AckLevel::Processed));
+                lossy.pair.run();
+                assert_eq!(lossy.pair.client.outcome(id), Some(Outcome::Processed));
+            }
+            assert_eq!(lossy.pair.server.received.len(), 500);
+        }
+    }
+}
+
+/// A peer that never says that it has its verdicts gets no more credit than one
+/// that does not settle.
+#[test]
+fn verdicts_that_are_kept_hold_up_credit_in_the_end() {
+    let mut lossy = Lossy::open(builder(false).receive_window(16 << 20, 10));
+    lossy.pair.settle = false;
+    // The first one is not settled, so *settled* stays where it is.
+    for _ in 0..300 {
+        lossy
+            .pair
+            .send(Role::Initiator, message("x", AckLevel::Processed));
+    }
+    let mut settled = 1;
+    for _ in 0..300 {
+        lossy.pair.run();
+        while settled < lossy.pair.server.received.len() {
+            let server = &mut lossy.pair.server.connection;
+            server.settle(settled as u64, Ok(())).expect("due");
+            settled += 1;
+        }
+    }
+    let came = lossy.pair.server.received.len();
+    assert!((64..=80).contains(&came), "{came}");
+    let server = &mut lossy.pair.server.connection;
+    server.settle(0, Ok(())).expect("due");
+    lossy.pair.settle = true;
+    lossy.pair.run();
+    assert_eq!(lossy.pair.server.received.len(), 300);
+}
+
+/// Verdicts that the peer has are repeated once, and no more.
+#[test]
+fn repeated_verdicts_are_ignored_as_often_as_they_can_be_honest() {
+    let mut lossy = Lossy::open(builder(false));
+    let id = lossy
+        .pair
+        .send(Role::Initiator, message("x", AckLevel::Processed));
+    let other = lossy
+        .pair
+        .send(Role::Initiator, message("y", AckLevel::Processed));
+    lossy.pair.settle = false;
+    lossy.pair.run();
+    let server = &mut lossy.pair.server.connection;
+    server.settle(1, Ok(())).expect("due");
+    lossy.pair.run();
+    lossy.cut();
+    lossy.resume();
+    assert_eq!(lossy.pair.client.outcome(other), Some(Outcome::Processed));
+    assert_eq!(lossy.pair.client.outcome(id), None);
+    let repeated = control(Frame::Result {
+        seq: 1,
+        code: 1,
+        reason: "",
+    });
+    let now = lossy.pair.now;
+    for _ in 0..2 {
+        let client = &mut lossy.pair.client;
+        client.feed(now, &repeated);
+        client.take(true);
+    }
+    let end = lossy.pair.client.closed();
+    let violation = ConnectionError::Violation(Violation::Result);
+    assert_eq!(end, Some(&violation));
+}
