@@ -190,7 +190,7 @@ fn run_resumed() -> Vec<(&'static str, Vec<u8>)> {
     (responder.input, responder.output) = (fresh.input, fresh.output);
     responder
         .connection
-        .adopt(Time::ZERO, fresh.connection)
+        .adopt(Time::ZERO, &mut fresh.connection)
         .unwrap();
     responder.write(&mut lines);
     initiator.read(&lines);

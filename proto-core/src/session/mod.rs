@@ -6,6 +6,7 @@
 
 mod outcomes;
 mod requests;
+mod resumption;
 mod service;
 mod subscriptions;
 mod waiters;
@@ -22,6 +23,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 use outcomes::Outcomes;
 pub use requests::Answer;
+pub use resumption::Resuming;
 use service::Service;
 pub use subscriptions::{Backlog, Next, SubscriptionId};
 pub use waiters::{Interest, Place, Waiters, Woken};
@@ -46,6 +48,7 @@ pub struct Session {
     service: Option<Box<Service>>,
     /// Boxed: it is asked for once or never.
     opened: Option<Box<Opened>>,
+    resuming: Option<Resuming>,
     /// Open, and what the handshake had to say may not have been written yet.
     opening: bool,
     /// How many answers to pings have come, and the last.
@@ -83,6 +86,7 @@ impl Session {
             outcomes: Outcomes::new(),
             service: None,
             opened: None,
+            resuming: None,
             opening: false,
             pongs: 0,
             round_trip: Duration::ZERO,
@@ -208,7 +212,13 @@ impl Session {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
-                Event::Open(opened) | Event::Resumed(opened) | Event::Restarted(opened) => {
+                Event::Restarted(opened) => {
+                    self.opened = Some(Box::new(opened));
+                    self.opening = true;
+                    self.subscribe_again(waiters);
+                    waiters.wake_for(|interest| interest == Interest::Progress);
+                }
+                Event::Open(opened) | Event::Resumed(opened) => {
                     self.opened = Some(Box::new(opened));
                     self.opening = true;
                     waiters.wake_for(|interest| interest == Interest::Progress);
@@ -220,10 +230,10 @@ impl Session {
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
                 Event::Cancelled { seq } => self.on_cancelled(seq, waiters),
-                Event::Suspended(_)
-                | Event::ResumeAsked { .. }
-                | Event::ResumeReady
-                | Event::Closed(_) => {}
+                event @ (Event::Suspended(_) | Event::ResumeAsked { .. } | Event::ResumeReady) => {
+                    self.sort_resumption(event, waiters)
+                }
+                Event::Closed(_) => {}
             }
         }
     }
