@@ -31,6 +31,7 @@ sealpipe_tests::on_every_adapter! {
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
+    nothing_more_is_taken_once_the_server_stops,
     a_stop_lets_handlers_finish,
     a_stop_does_not_wait_for_ever,
     a_stop_does_not_wait_for_clients_that_have_gone,
@@ -336,6 +337,33 @@ async fn until(came: &AtomicU64, count: u64) {
     while came.load(Ordering::SeqCst) < count {
         tokio::task::yield_now().await;
     }
+}
+
+/// Stops its server with the first message.
+struct StopsAtOnce;
+
+impl<R: Runtime> Handler<R> for StopsAtOnce {
+    async fn message(&self, client: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
+        client.server().begin_stop(LONG);
+        Ok(())
+    }
+}
+
+async fn nothing_more_is_taken_once_the_server_stops<R: Runtime>() {
+    within(async {
+        let place = place();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), StopsAtOnce).unwrap();
+        let client = connect::<R>(&place).await;
+        let send = |_| client.send(processed(""));
+        let outcomes = join_all((0..10).map(send)).await;
+        assert_eq!(*outcomes[0].as_ref().unwrap(), Outcome::Processed);
+        for outcome in &outcomes[1..] {
+            let error = outcome.as_ref().unwrap_err();
+            assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+        }
+        assert_eq!(server.stopped().await.accepted, 1);
+    })
+    .await;
 }
 
 async fn a_stop_lets_handlers_finish<R: Runtime>() {

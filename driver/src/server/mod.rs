@@ -29,7 +29,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -50,6 +50,8 @@ struct Inner<R: Runtime> {
     changed: Event,
     /// A client has gone.
     left: Event,
+    /// It is to stop: a look at the state without its lock.
+    stopping: AtomicBool,
     /// When the last message came, in nanoseconds of the runtime's clock.
     last_message: AtomicU64,
     messages: AtomicU64,
@@ -105,6 +107,7 @@ impl<R: Runtime> Server<R> {
             topics: Mutex::default(),
             changed: Event::new(),
             left: Event::new(),
+            stopping: AtomicBool::new(false),
             last_message: AtomicU64::new(R::now().as_nanos()),
             messages: AtomicU64::new(0),
         });
@@ -208,6 +211,7 @@ impl<R: Runtime> Inner<R> {
             tracing::debug!(address = %self.address, ?within, "stopping");
             let now = R::now();
             state.phase = Phase::Stopping(now, now.saturating_add(within));
+            self.stopping.store(true, Ordering::Relaxed);
             drop(state);
             self.changed.notify(usize::MAX);
         }

@@ -19,7 +19,7 @@ use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -227,7 +227,7 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
     /// Takes one message, if one has come and may be taken.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> bool {
         let busy = self.next.is_some() || self.requests.len() >= self.server.options.requests;
-        if busy || self.ended || self.deadline.is_some() {
+        if busy || self.ended || self.server.stopping.load(Ordering::Relaxed) {
             return false;
         }
         if let Some((timer, message)) = self.early.take() {

@@ -99,7 +99,7 @@ fn run_resumed() -> Vec<(&'static str, Vec<u8>)> {
     (responder.input, responder.output) = (fresh.input, fresh.output);
     responder
         .connection
-        .adopt(Time::ZERO, &mut fresh.connection)
+        .adopt(Time::ZERO, fresh.connection)
         .unwrap();
     responder.write(&mut lines);
     initiator.read(&lines);
