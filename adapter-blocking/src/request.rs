@@ -53,7 +53,8 @@ impl Request {
         self.0.is_cancelled()
     }
 
-    /// Blocks until the asking side has given up, or the connection has ended.
+    /// Blocks until the asking side has given up (the time that it allows has passed,
+    /// or it has withdrawn the request), or the connection has ended.
     pub fn wait_cancelled(&self) {
         block_on(self.0.cancelled());
     }

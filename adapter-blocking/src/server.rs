@@ -294,12 +294,14 @@ impl Server {
         self.0.begin_stop(within);
     }
 
-    /// [Stops](Self::begin_stop), and waits for the end.
+    /// [Stops](Self::begin_stop), and waits for the end. Not from a handler, which the
+    /// end waits for: that one may [begin](Self::begin_stop) it.
     pub fn stop(&self, within: Duration) -> Report {
         block_on(self.0.stop(within))
     }
 
-    /// Waits until it has stopped, whatever made it stop.
+    /// Waits until it has stopped, whatever made it stop. Not from a handler, as
+    /// [`stop`](Self::stop).
     pub fn stopped(&self) -> Report {
         block_on(self.0.stopped())
     }

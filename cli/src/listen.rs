@@ -21,6 +21,8 @@ use std::{
 
 /// How long goodbyes may take in all: somewhat more than each may.
 const GOODBYES: Duration = Duration::from_secs(6);
+/// How long the last message may take to be printed: as good as forever.
+const PRINTING: Duration = Duration::from_secs(365 * 86_400);
 /// How long commands may run on when the listener is to end.
 const COMMANDS: Duration = Duration::from_secs(30);
 
@@ -44,9 +46,9 @@ pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
     if let Some(idle) = args.idle {
         options = options.idle_timeout(idle);
     }
-    let (output, ended) = Output::start(args.count)?;
+    let (output, mut ended) = Output::start(args.count)?;
     let desk = Desk {
-        output,
+        output: output.clone(),
         format: Format::new(args.json),
         echo: args.echo,
         exec: args
@@ -60,7 +62,7 @@ pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
         .map_err(|error| Failure::of(&error, format_args!("cannot listen on {endpoint}")))?;
     note(format_args!("listening on {}", server.address()));
     let result = tokio::select! {
-        end = ended => end.unwrap_or(End::Count).result(),
+        end = &mut ended => end.unwrap_or(End::Count).result(),
         () = asked => Ok(()),
         report = server.stopped() => match report.failed {
             false => Ok(()),
@@ -71,8 +73,13 @@ pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
         },
     };
     // Every connection says goodbye, so that the senders know where they are.
-    server.stop(stop_timeout).await;
-    result
+    let _ = tokio::time::timeout(stop_timeout + GOODBYES, server.stop(stop_timeout)).await;
+    // A reader of stdout that has stalled is not waited for.
+    let _ = tokio::time::timeout(GOODBYES, output.flushed()).await;
+    match ended.try_recv() {
+        Ok(end) => result.and(end.result()),
+        Err(_) => result,
+    }
 }
 
 fn observe(event: &ServerEvent) {
@@ -97,9 +104,14 @@ impl<R: Runtime> Desk<R> {
     /// The line of a message, if one more is wanted.
     fn line(&self, client: &Client<R>, message: &Received) -> Result<String, &'static str> {
         let take = |left: u64| left.checked_sub(1);
-        self.tickets
+        let left = self
+            .tickets
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .map_err(|_| "the listener has as many messages as it was to print, and ends")?;
+        if left == 1 {
+            // What is still in the queues is for somebody else.
+            client.server().begin_stop(PRINTING);
+        }
         Ok(self.format.line(client.id(), message.seq, &message.payload))
     }
 

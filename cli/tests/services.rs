@@ -151,10 +151,11 @@ fn a_command_that_fails_rejects_with_its_status() {
 #[test]
 fn a_command_that_prints_too_much_is_an_error() {
     let place = Place::new();
-    let _listener = place.listen(&["--exec", "echo 0123456789", "--max-message", "8"]);
+    let command = format!("echo {}", "x".repeat(300));
+    let _listener = place.listen(&["--exec", &command, "--max-message", "200"]);
     let asked = place.run("request", &["x"]).expect(6);
     asked
-        .says("prints more than 8 bytes")
+        .says("prints more than 200 bytes")
         .says("raise --max-message");
 }
 

@@ -33,14 +33,21 @@ pub(crate) struct Owner<R: Runtime> {
     pub(crate) handshake_hash: Option<Box<[u8; 32]>>,
 }
 
-impl<R: Runtime> Drop for Owner<R> {
-    fn drop(&mut self) {
+impl<R: Runtime> Owner<R> {
+    /// The program is done with it: what is queued still goes out, then the goodbye.
+    pub(crate) fn abandon(&self) {
         let now = R::now();
         self.shared.with(|session, waiters| {
             session.with(waiters, |core| core.abandon(now));
             waiters.wake_background();
         });
         self.shared.flush(now);
+    }
+}
+
+impl<R: Runtime> Drop for Owner<R> {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

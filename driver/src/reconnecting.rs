@@ -2,7 +2,9 @@
 
 use crate::{
     ConnectOptions, Connection, Error, Event, Incoming, RequestError, Runtime, SendError,
-    SubscribeError, Subscription, shared::lock, timeout::sleep,
+    SubscribeError, Subscription,
+    shared::lock,
+    timeout::{sleep, timeout},
 };
 use bytes::Bytes;
 use sealpipe_core::{
@@ -169,7 +171,7 @@ impl<R: Runtime> ReconnectingClient<R> {
     }
 
     /// As [`Connection::request`]; what surely was not sent is sent again over the
-    /// next connection.
+    /// next connection. Connecting counts towards `deadline`.
     ///
     /// # Errors
     /// As [`Connection::request`]; [`SendError::NotConnected`] if there is no server.
@@ -181,8 +183,12 @@ impl<R: Runtime> ReconnectingClient<R> {
         let payload = payload.into();
         let until = R::now().saturating_add(deadline);
         loop {
-            let connection = self.connection().await.map_err(SendError::not_connected)?;
-            let left = until.saturating_since(R::now());
+            // Connecting takes of the same time.
+            let connecting = timeout::<R, _>(time_left::<R>(until), self.connection()).await;
+            let connection = connecting
+                .map_err(|_| SendError::NotSent(None))?
+                .map_err(SendError::not_connected)?;
+            let left = time_left::<R>(until);
             match connection.request(payload.clone(), left).await {
                 Err(RequestError::Send(error)) if is_worth_another(&error) && !left.is_zero() => {}
                 answer => return answer,
@@ -239,6 +245,10 @@ impl<R: Runtime> ReconnectingClient<R> {
             None => Ok(()),
         }
     }
+}
+
+fn time_left<R: Runtime>(until: Time) -> Duration {
+    until.saturating_since(R::now())
 }
 
 /// The connection has ended, and the message surely was not delivered.

@@ -5,12 +5,13 @@ use crate::{
     connection::{Owner, Waiting},
     sending::{ASK, take_in},
     shared::Shared,
+    timeout::timeout,
 };
 use bytes::Bytes;
 use sealpipe_core::{
     ConnectionError, Kind, Message, MessageId, Outcome, Received, Rejection, SendErrorReason, Time,
     service::RemoteError,
-    session::{Answer, Interest},
+    session::{Answer, Interest, Session},
 };
 use std::{fmt, future::poll_fn, ops::Deref, time::Duration};
 
@@ -153,31 +154,33 @@ impl<R: Runtime> Request<R> {
         Some(allowed.saturating_sub(passed))
     }
 
-    /// Waits until the asking side has given up, or the connection has ended. For a
-    /// handler that can stop early.
+    /// Waits until the asking side has given up (the time that it allows has passed,
+    /// or it has withdrawn the request), or the connection has ended. For a handler
+    /// that can stop early.
     pub async fn cancelled(&self) {
         let Some(shared) = self.incoming.owed() else {
             return std::future::pending().await;
         };
         let seq = self.incoming.seq;
         let mut waiting = Waiting::new(shared);
-        poll_fn(|context| {
+        let over = poll_fn(|context| {
             waiting.poll(context, Interest::Cancelled(seq), false, |session| {
-                let over = session.is_cancelled(seq) || session.connection().end().is_some();
-                over.then_some(())
+                is_over(session, seq).then_some(())
             })
-        })
-        .await;
+        });
+        match self.time_left() {
+            Some(left) => drop(timeout::<R, _>(left, over).await),
+            None => over.await,
+        }
     }
 
     /// Whether the asking side has given up, or the connection has ended.
     pub fn is_cancelled(&self) -> bool {
-        let seq = self.incoming.seq;
-        self.incoming.owed().is_some_and(|shared| {
-            shared.session(|session| {
-                session.is_cancelled(seq) || session.connection().end().is_some()
-            })
-        })
+        let Some(shared) = self.incoming.owed() else {
+            return false;
+        };
+        let late = self.time_left().is_some_and(|left| left.is_zero());
+        late || shared.session(|session| is_over(session, self.incoming.seq))
     }
 
     async fn answer(mut self, kind: Kind, payload: Bytes) -> Result<(), SendError> {
@@ -226,6 +229,11 @@ impl<R: Runtime> Request<R> {
         self.incoming.settle(Ok(()));
         Ok(())
     }
+}
+
+/// Whether nobody waits any more for what comes of message `seq`.
+fn is_over(session: &Session, seq: u64) -> bool {
+    session.is_cancelled(seq) || session.connection().end().is_some()
 }
 
 impl<R: Runtime> Deref for Request<R> {

@@ -124,6 +124,18 @@ fn table() -> Vec<(&'static str, Vec<u8>, Violation, usize)> {
             0,
         ),
         (
+            "an item of an extension twice",
+            head(0x80, &[6, 2, 1, 0, 2, 1, 0]),
+            V::MessageMalformed,
+            0,
+        ),
+        (
+            "an item of an extension that is no varint",
+            head(0x80, &[3, 0, 1, 0x40]),
+            V::MessageMalformed,
+            0,
+        ),
+        (
             "an extension cut off",
             head(0x80, &[5, 0]),
             V::MessageMalformed,
@@ -404,7 +416,8 @@ fn table() -> Vec<(&'static str, Vec<u8>, Violation, usize)> {
             0,
         ));
     }
-    let cancels = control(Frame::Cancel { seq: 0 }).repeat(1_025);
+    // One for the message, and 1,024.
+    let cancels = control(Frame::Cancel { seq: 0 }).repeat(1_026);
     cases.push(("CANCELs", join([whole(0, N, b"x"), cancels]), V::Flood, 1));
     cases
 }

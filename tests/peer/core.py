@@ -1,6 +1,7 @@
 """`Peer`: the protocol of PROTOCOL.md without I/O. Sections cited are that page's."""
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -32,6 +33,7 @@ class Outgoing:
     """A message of this side. `outcome` is None while there is none, then one of sent,
     received, accepted, rejected, withdrawn, undelivered (may be sent again), unknown."""
     message: Message
+    deadline: Optional[float] = None  # of a request, on the peer's clock
     offset: int = 0
     begun: bool = False
     whole: bool = False
@@ -115,6 +117,7 @@ class Peer:
         # What this side receives.
         self._incoming: Optional[Incoming] = None
         self._begun_in = self._bytes_in = 0  # started by the other side
+        self._cancels = 0  # of messages that came whole
         self._given_bytes = self._freed_bytes = self.config.credit_bytes
         self._given_messages = self._freed_messages = self.config.credit_messages
         self._unsettled: Dict[int, int] = {}  # level processed: seq -> size
@@ -137,14 +140,15 @@ class Peer:
     def is_open(self) -> bool:
         return self.state in ("open", "closing")
 
-    def send(self, message: Message) -> Outgoing:
-        """Queue a message; it is begun when the credit covers the whole of it (6.5)."""
+    def send(self, message: Message, within: Optional[float] = None) -> Outgoing:
+        """Queue a message; it is begun when the credit covers the whole of it (6.5). A
+        request tells the other side that it is to be answered `within` so many seconds."""
         if self.finishing or self._close is not None or self.state in ("closing", "closed"):
             raise ValueError("nothing can be sent any more")
         if self.remote and message.size > self.remote.max_message:
             raise ValueError("larger than the other side accepts")
         message.encode_head(0, None)  # complains if it cannot be encoded
-        outgoing = Outgoing(message)
+        outgoing = Outgoing(message, None if within is None else self.clock() + within)
         self._queue.append(outgoing)
         return outgoing
 
@@ -513,9 +517,7 @@ class Peer:
         out = self._outstanding.get(seq)
         if out is None or not out.whole or out.message.level != "processed":
             raise Violation("RESULT for a message that waits for none")
-        if code == 0 and reason:
-            raise Violation("RESULT: accepted with a reason")
-        out.code, out.reason = code, reason
+        out.code, out.reason = code, reason if code else ""
         self._settle_own(out, "rejected" if code else "accepted")
 
     def _on_credit(self, reader: Reader) -> None:
@@ -543,13 +545,16 @@ class Peer:
     def _on_cancel(self, reader: Reader) -> None:
         """Section 6.7."""
         seq = reader.varint()
-        self._idle()
         if seq >= self._begun_in:
             raise Violation("CANCEL for a message that was not begun")
         if self._incoming and self._incoming.message.seq == seq:
             self._free(self._incoming.size)
             self._incoming = None
-        elif seq in self._unsettled:
+            return
+        self._cancels += 1
+        if self._cancels > self._begun_in - bool(self._incoming) + 1024:
+            raise Violation("too many CANCELs", wire.FLOOD)
+        if seq in self._unsettled:
             self.events.append(Cancelled(seq))
 
     def _on_finish(self, reader: Reader) -> None:
@@ -567,7 +572,6 @@ class Peer:
         code, delivered, reason = reader.varint(), reader.varint(), reader.reason()
         self._in.clear()
         if self._close is None and self.state == "open":
-            # The page does not give the code of an answer; this is proto-core's choice.
             done = code == wire.DONE and self._finish_sent and self._peer_finished
             self._close = self._close_body(wire.DONE if done else wire.GOING_AWAY,
                                            self._whole_in, "")
@@ -641,7 +645,7 @@ class Peer:
         """ACK (6.3) and CREDIT (6.5)."""
         out = b""
         if self._ack_due:
-            settled = min(self._outstanding, default=self._next_seq)
+            settled = min(min(self._outstanding, default=self._next_seq), self._acked)
             out += frame(wire.ACK, put_varint(self._whole_in) + put_varint(settled))
             self._ack_due = False
         left_bytes = self._given_bytes - self._bytes_in
@@ -669,6 +673,9 @@ class Peer:
                     or self._next_seq + 1 > self._limit_messages):
                 return b""
         rest = len(out.message.payload) - out.offset
+        if not out.begun and out.deadline is not None:
+            left = math.ceil((out.deadline - self.clock()) * 1000)
+            out.message.extension = wire.extension(time_left=left)
         if not out.begun:
             head = out.message.encode_head(self._next_seq, None)
         whole = 5 + len(head) + rest <= room

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""A sealpipe peer, written from PROTOCOL.md alone: `Connection` drives a `core.Peer` over a
-socket or a pair of file descriptors; the command line below serves the tests.
+"""A sealpipe peer, written from PROTOCOL.md alone; the command line serves the tests.
 
-    sealpipe_peer.py listen ADDRESS [--key HEX] [--count N] [--echo] [--reject TEXT]
+    sealpipe_peer.py listen ADDRESS [--key HEX] [--count N] [--echo | --answer [--missed N]]
+                     [--reject TEXT]
     sealpipe_peer.py send ADDRESS [--key HEX] [--ack LEVEL] [--size BYTES | TEXT...]
                      [--count N] [--expect-reply] [--hostile NAME]
-    sealpipe_peer.py transcript [--sealed]
+    sealpipe_peer.py request ADDRESS [--key HEX] [--deadline SECONDS] TEXT...
+    sealpipe_peer.py subscribe ADDRESS [--key HEX] [--deadline SECONDS] [--count N] PATTERN
+    sealpipe_peer.py transcript [--sealed | --asking]
     sealpipe_peer.py noise-vector [--psk HEX] ...
 
-ADDRESS is the path of a Unix socket. Exit codes: 0 all well, 1 something was rejected,
+ADDRESS is the path of a Unix socket. With --answer, a request is answered with its payload
+backwards, `no` with an error and `wait` not at all; a message `TOPIC TEXT` is published to
+the other side, if it has subscribed to that; `request` answers likewise. Exit codes: 0 all well, 1 something was rejected,
 2 usage, 3 nothing there, 4 mismatch (version, mode, key, not sealpipe), 5 lost (the end came
 too soon, refused, a deadline), 7 violation (noticed by either side).
 """
@@ -18,138 +22,19 @@ import argparse
 import hashlib
 import json
 import os
-import select
 import socket
 import sys
 import time
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 import noise
 import wire
-from core import Closed, Config, Event, Outgoing, Peer, PeerFinished
+from connection import Connection
+from core import Cancelled, Closed, Config, Event, Outgoing, Peer, PeerFinished
+from service import Asked, ErrorReply, Service
 from wire import Message, Refused, SealpipeError, Violation, frame
 
 OK, REJECTED, USAGE, NOTHING_THERE, MISMATCH, LOST, VIOLATED = 0, 1, 2, 3, 4, 5, 7
-
-
-class Connection:
-    """A `Peer` over a pair of file descriptors (POSIX). Reads while it writes, so that two
-    sides that both have much to send do not wait for each other."""
-
-    def __init__(self, peer: Peer, reader: int, writer: int, close: Callable[[], None]) -> None:
-        self.peer, self._reader, self._writer, self._close_stream = peer, reader, writer, close
-        self._out = bytearray()
-        self._write_ends = self.ended = False
-        self._taken = 0
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
-
-    @classmethod
-    def from_socket(cls, sock: socket.socket, peer: Peer) -> Connection:
-        return cls(peer, sock.fileno(), sock.fileno(), sock.close)
-
-    @classmethod
-    def from_files(cls, reader, writer, peer: Peer) -> Connection:
-        """For example a child's stdout and stdin, opened unbuffered."""
-        def close() -> None:
-            writer.close()
-            reader.close()
-        return cls(peer, reader.fileno(), writer.fileno(), close)
-
-    def end(self) -> None:
-        """Close the stream."""
-        if not self.ended:
-            self.ended = True
-            self._close_stream()
-
-    def write_raw(self, data: bytes) -> None:
-        """Put bytes on the stream behind the protocol's back."""
-        self._out += data
-
-    def end_output(self) -> None:
-        """Half-close a socket once what is queued has been written."""
-        while self._out and not self._write_ends:
-            self.pump()
-        socket.socket(fileno=os.dup(self._writer)).shutdown(socket.SHUT_WR)
-
-    def pump(self, timeout: Optional[float] = None) -> None:
-        """Write and read what can be, and wait at most `timeout` (None: until a deadline)."""
-        if self.ended:
-            return
-        wait = self.peer.tick()
-        while not self._write_ends and len(self._out) < 1 << 18:
-            data = self.peer.output()
-            if not data:
-                break
-            self._out += data
-        if self.peer.state == "closed":
-            if not self._out or self._write_ends:
-                self.end()
-                return
-            wait, timeout = 1.0, None
-        wait = wait if timeout is None else min(wait, timeout)
-        writers = [self._writer] if self._out and not self._write_ends else []
-        readers = [] if self.peer.state == "closed" else [self._reader]
-        readable, writable, _ = select.select(readers, writers, [], wait)
-        if self.peer.state == "closed" and not writable:
-            self._write_ends = True  # the last CLOSE does not go out; give up
-        if writable:
-            try:
-                del self._out[:os.write(self._writer, self._out)]
-            except BlockingIOError:
-                pass
-            except OSError:  # closed; what it said before can still be read
-                self._write_ends = True
-        if readable:
-            try:
-                data = os.read(self._reader, 1 << 18)
-            except BlockingIOError:
-                return
-            except OSError:  # a reset is the end of the stream
-                data = b""
-            if data:
-                self.peer.feed(data)
-            else:
-                self.peer.eof()
-
-    def next_event(self, timeout: Optional[float] = None) -> Optional[Event]:
-        """The next event; None when the time has passed or after Closed. Raises what ended
-        the connection otherwise, after all that came before."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while not self.peer.events:
-            if self.ended:
-                if self.peer.error:
-                    raise self.peer.error
-                return None
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left < 0:
-                return None
-            self.pump(left)
-        event = self.peer.take()
-        self._taken += 1
-        if self._taken % 64 == 0:
-            self.pump(0)  # ACK is not to wait for more than 64 messages (section 6.3)
-        if isinstance(event, Closed):
-            while not self.ended:
-                self.pump()
-        return event
-
-    def wait(self, done: Callable[[], bool]) -> None:
-        """Pump until `done()`, the end or an error; events stay queued."""
-        while not done() and not self.ended:
-            self.pump()
-        if self.ended and self.peer.error:
-            raise self.peer.error
-
-    def handshake(self) -> None:
-        """Until the connection is open."""
-        self.wait(lambda: self.peer.is_open)
-
-    def flush(self) -> None:
-        """Write all that can be sent now."""
-        self.pump(0)
-        while self._out and not self.ended and not self._write_ends:
-            self.pump()
 
 
 # --- the command line ---------------------------------------------------------------------
@@ -185,6 +70,10 @@ def describe(message: Message) -> str:
         line["correlation"] = message.correlation
     if message.topic is not None:
         line["topic"] = message.topic
+    if message.time_left is not None:
+        line["time_left"] = message.time_left
+    if message.missed:
+        line["missed"] = message.missed
     return json.dumps(line)
 
 
@@ -205,6 +94,7 @@ def listen(args: argparse.Namespace) -> int:
 def serve(connection: Connection, args: argparse.Namespace) -> int:
     """Print each message and settle it, until the end."""
     peer, count, finished = connection.peer, 0, False
+    service, waiting = Service(peer), set()
     while True:
         enough = args.count is not None and count >= args.count
         if (enough or finished) and not peer.finishing:
@@ -218,11 +108,19 @@ def serve(connection: Connection, args: argparse.Namespace) -> int:
             return closed_code(event, True)
         elif isinstance(event, PeerFinished):
             finished = True
+        elif isinstance(event, Cancelled):
+            print(json.dumps({"cancelled": event.seq}), flush=True)
+            if event.seq in waiting:
+                peer.settle(event.seq)
         elif isinstance(event, Message):
             count += 1
             print(describe(event), flush=True)
-            if event.level == "processed":
-                if args.reject is not None and event.payload == args.reject.encode():
+            rejected = args.reject is not None and event.payload == args.reject.encode()
+            if args.answer and not rejected:
+                if not answer(service, event, args.missed):
+                    waiting.add(event.seq)
+            elif event.level == "processed":
+                if rejected:
                     peer.settle(event.seq, 300, "no thanks")
                 else:
                     peer.settle(event.seq)
@@ -231,16 +129,129 @@ def serve(connection: Connection, args: argparse.Namespace) -> int:
                 peer.send(Message(event.payload, kind, correlation=event.correlation))
 
 
-def send(args: argparse.Namespace) -> int:
-    """Connect, send, wait for the outcomes, finish."""
+def answer(service: Service, message: Message, missed: int = 0) -> bool:
+    """What --answer makes of a message; false if it is left waiting."""
+    if message.kind == "request":
+        if message.payload == b"wait":
+            return False
+        if message.payload == b"no":
+            service.fail(message, ErrorReply(300, "no thanks", message.payload))
+        else:
+            service.reply(message, message.payload[::-1])
+    elif message.kind in wire.ASKING:
+        service.on_subscription(message)
+    else:
+        if message.level == "processed":
+            service.peer.settle(message.seq)
+        topic, _, text = message.payload.decode("utf-8", "replace").partition(" ")
+        service.publish(topic, text.encode(), missed)
+    return True
+
+
+def connect(args: argparse.Namespace) -> Connection:
+    """As the initiator."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.connect(args.address)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except OSError:
         sock.close()
-        print(f"nothing there: {error}", file=sys.stderr)
-        return NOTHING_THERE
-    connection = Connection.from_socket(sock, Peer(True, args.key))
+        raise
+    return Connection.from_socket(sock, Peer(True, args.key))
+
+
+def converse(connection: Connection, service: Service, done: Callable[[], bool],
+             handle: Callable[[Message], object], within: float) -> Optional[Closed]:
+    """Until `done()`, CLOSE (which is returned) or the time has passed."""
+    until = time.monotonic() + within
+    while not done() and time.monotonic() < until:
+        if not connection.peer.events and not connection.ended:
+            connection.pump(max(until - time.monotonic(), 0))
+            continue
+        event = connection.next_event()
+        if event is None:
+            return Closed(None)
+        if isinstance(event, Closed):
+            return event
+        if not service.consume(event) and isinstance(event, Message):
+            handle(event)
+    return None
+
+
+def part(connection: Connection, service: Service) -> Closed:
+    """Finish, or close where the other side does not."""
+    peer, closed = connection.peer, None
+    for end in (peer.finish, peer.close):
+        end()
+        closed = closed or converse(connection, service, lambda: False, lambda message: None,
+                                    peer.config.close_timeout)
+    return closed or Closed(None)
+
+
+def request(args: argparse.Namespace) -> int:
+    """Ask, tell the answers on stdout, finish."""
+    connection = connect(args)
+    return ask(connection, [text.encode() for text in args.text], args.deadline)
+
+
+def ask(connection: Connection, payloads: List[bytes], deadline: float) -> int:
+    """All at once."""
+    service = Service(connection.peer)
+    asked = [service.request(payload, deadline) for payload in payloads]
+    closed = converse(connection, service, lambda: all(one.done for one in asked),
+                      lambda message: answer(service, message), deadline)
+    for one in asked:
+        print(tell(one), flush=True)
+        service.give_up(one)
+    replied = all(one.answer and not one.error for one in asked)
+    return (closed_code(closed or part(connection, service), all(one.done for one in asked))
+            or (OK if replied else REJECTED))
+
+
+def tell(asked: Asked) -> str:
+    """One line of JSON about what came of it."""
+    if asked.error:
+        line = {"error": asked.error.code, "message": asked.error.message,
+                "details": asked.error.details.hex()}
+    elif asked.answer:
+        line = {"reply": asked.answer.payload.decode("utf-8", "replace")}
+    else:
+        out = asked.outgoing
+        line = {"failed": out.outcome or "nothing came", "code": out.code,
+                "reason": out.reason}
+    return json.dumps(line)
+
+
+def subscribe(args: argparse.Namespace) -> int:
+    """Subscribe, tell so many events, unsubscribe, finish."""
+    return listen_to(connect(args), args.pattern, args.count, args.deadline)
+
+
+def listen_to(connection: Connection, pattern: str, count: int, deadline: float) -> int:
+    """All events that come are counted, also such as come before the reply."""
+    service, events = Service(connection.peer), 0
+
+    def on_message(message: Message) -> None:
+        nonlocal events
+        if message.kind == "event":
+            events += 1
+            print(describe(message), flush=True)
+
+    subscribed = service.subscribe(pattern)
+    closed = converse(connection, service, lambda: subscribed.done, on_message, deadline)
+    print(tell(subscribed), flush=True)
+    if closed or subscribed.answer is None or subscribed.error:
+        return closed_code(closed or part(connection, service), subscribed.done) or REJECTED
+    closed = converse(connection, service, lambda: events >= count, on_message, deadline)
+    if closed is None:
+        back = service.unsubscribe(pattern)
+        closed = converse(connection, service, lambda: back.done, on_message, deadline)
+        print(tell(back), flush=True)
+    return closed_code(closed or part(connection, service), events >= count)
+
+
+def send(args: argparse.Namespace) -> int:
+    """Connect, send, wait for the outcomes, finish."""
+    connection = connect(args)
     if args.hostile:
         return misbehave(connection, args.hostile)
     if args.size is not None:
@@ -368,27 +379,71 @@ SCENARIO = Config(max_message=4096, credit_bytes=8192, credit_messages=16)
 
 
 def transcript(sealed: bool) -> List[str]:
-    """Section 12 with two peers of this implementation, one line for each write."""
-    keys = [bytes(range(32))] if sealed else []
-    sides = {"initiator": Peer(True, keys, SCENARIO, lambda n: b"\xc3" * n, b"\xa1" * 32),
-             "responder": Peer(False, keys, SCENARIO, lambda n: b"\xc3" * n, b"\xb2" * 32)}
-    hello = sides["initiator"].send(Message(b"hello", level="processed"))
-    lines: List[str] = []
-    name, other = "initiator", "responder"
-    while True:
-        side = sides[name]
-        while side.events:
-            event = side.take()
-            if isinstance(event, Message):
-                side.settle(event.seq)
-        if name == "initiator" and hello.outcome == "accepted":
+    """Sections 12.1 and 12.2."""
+    initiator, responder = fixed_pair(sealed)
+    hello = initiator.send(Message(b"hello", level="processed"))
+
+    def act(side: Peer, event: Optional[Event]) -> None:
+        if isinstance(event, Message):
+            side.settle(event.seq)
+        elif event is None and side is initiator and hello.outcome == "accepted":
             side.close(wire.GOING_AWAY, "bye")
+
+    return take_turns(initiator, responder, act)
+
+
+def asking_transcript() -> List[str]:
+    """Section 12.4."""
+    initiator, responder = fixed_pair(False)
+    client, server = Service(initiator), Service(responder)
+    steps = [lambda: client.request(b"how are you?", 5), lambda: client.request(b"no", 5),
+             lambda: client.subscribe("jobs/*"), lambda: client.leave("jobs/*"),
+             lambda: initiator.close(wire.GOING_AWAY, "bye")]
+    asked: List[Optional[Asked]] = [steps.pop(0)()]
+
+    def act(side: Peer, event: Optional[Event]) -> None:
+        if side is responder and isinstance(event, Message):
+            if event.kind != "request":
+                server.on_subscription(event)
+                server.publish("jobs/7", b"done", missed=2)
+            elif event.payload == b"no":
+                server.fail(event, ErrorReply(300, "no thanks", b"\xff"))
+            else:
+                server.reply(event, b"well")
+        elif side is initiator and event:
+            client.consume(event)
+        elif side is initiator and side.is_open and (asked[-1] is None or asked[-1].done) and steps:
+            asked.append(steps.pop(0)())
+
+    return take_turns(initiator, responder, act)
+
+
+def fixed_pair(sealed: bool) -> Tuple[Peer, Peer]:
+    """Initiator and responder of section 12, for whom no time passes."""
+    keys = [bytes(range(32))] if sealed else []
+
+    def side(initiator: bool, ephemeral: bytes) -> Peer:
+        return Peer(initiator, keys, SCENARIO, lambda n: b"\xc3" * n, ephemeral * 32,
+                    clock=lambda: 0.0)
+    return side(True, b"\xa1"), side(False, b"\xb2")
+
+
+def take_turns(initiator: Peer, responder: Peer,
+               act: Callable[[Peer, Optional[Event]], None]) -> List[str]:
+    """One line for each write, until a side has none. `act` is given each event of the side
+    whose turn it is, then None."""
+    lines: List[str] = []
+    side, other = initiator, responder
+    while True:
+        while side.events:
+            act(side, side.take())
+        act(side, None)
         written = side.output()
         if not written:
             return lines
-        lines.append(f"{name}: {written.hex()}")
-        sides[other].feed(written)
-        name, other = other, name
+        lines.append(f"{'initiator' if side is initiator else 'responder'}: {written.hex()}")
+        other.feed(written)
+        side, other = other, side
 
 
 def noise_vector(args: argparse.Namespace) -> dict:
@@ -416,24 +471,38 @@ def main(argv: Optional[List[str]] = None) -> int:
 
     parser = argparse.ArgumentParser(description="a sealpipe peer written from PROTOCOL.md")
     commands = parser.add_subparsers(dest="command", required=True)
-    sub = commands.add_parser("listen", help="serve one connection")
-    sub.add_argument("address")
-    sub.add_argument("--key", type=key, action="append", default=[], help="64 hex digits")
+
+    def at_address(name: str, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help)
+        sub.add_argument("address")
+        sub.add_argument("--key", type=key, action="append", default=[], help="64 hex digits")
+        return sub
+
+    sub = at_address("listen", "serve one connection")
     sub.add_argument("--count", type=int)
     sub.add_argument("--echo", action="store_true")
+    sub.add_argument("--answer", action="store_true", help="requests and subscriptions")
+    sub.add_argument("--missed", type=int, default=0, help="what events say was dropped")
     sub.add_argument("--reject", metavar="TEXT")
     sub.add_argument("--frame-timeout", type=float, default=30.0, metavar="SECONDS")
-    sub = commands.add_parser("send", help="connect and send")
-    sub.add_argument("address")
+    sub = at_address("send", "connect and send")
     sub.add_argument("text", nargs="*")
-    sub.add_argument("--key", type=key, action="append", default=[], help="64 hex digits")
     sub.add_argument("--ack", choices=wire.LEVELS, default="processed")
     sub.add_argument("--size", type=int)
     sub.add_argument("--count", type=int, default=1)
     sub.add_argument("--expect-reply", action="store_true")
     sub.add_argument("--hostile", choices=HOSTILE)
+    for name, help in (("request", "connect and ask"), ("subscribe", "connect for events")):
+        sub = at_address(name, help)
+        sub.add_argument("--deadline", type=float, default=10.0, metavar="SECONDS")
+        if name == "request":
+            sub.add_argument("text", nargs="+")
+        else:
+            sub.add_argument("pattern")
+            sub.add_argument("--count", type=int, default=1)
     sub = commands.add_parser("transcript", help="print the bytes of section 12")
-    sub.add_argument("--sealed", action="store_true")
+    sub.add_argument("--sealed", action="store_true", help="12.2")
+    sub.add_argument("--asking", action="store_true", help="12.4")
     sub = commands.add_parser("noise-vector", help="print one handshake as JSON")
     for name, default in (("psk", bytes(range(32))), ("prologue", b""),
                           ("initiator-ephemeral", b"\xa1" * 32),
@@ -441,16 +510,18 @@ def main(argv: Optional[List[str]] = None) -> int:
                           ("payload1", b""), ("payload2", b"")):
         sub.add_argument("--" + name, type=bytes.fromhex, default=default, metavar="HEX")
     args = parser.parse_args(argv)
+    run = {"listen": listen, "send": send, "request": request, "subscribe": subscribe}
     try:
-        if args.command == "listen":
-            return listen(args)
-        if args.command == "send":
-            return send(args)
+        if args.command in run:
+            return run[args.command](args)
     except SealpipeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return exit_code(error)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        print(f"nothing there: {error}", file=sys.stderr)
+        return NOTHING_THERE
     if args.command == "transcript":
-        print("\n".join(transcript(args.sealed)))
+        print("\n".join(asking_transcript() if args.asking else transcript(args.sealed)))
     else:
         print(json.dumps(noise_vector(args), indent=1))
     return OK

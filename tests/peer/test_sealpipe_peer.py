@@ -361,7 +361,8 @@ class Streams(unittest.TestCase):
 
     def run_pair(self, keys: List[bytes], client, **options) -> Tuple[int, int, str]:
         """(exit code of the listener, of the client, what both printed)."""
-        args = argparse.Namespace(**{"count": None, "echo": False, "reject": None, **options})
+        args = argparse.Namespace(**{"count": None, "echo": False, "reject": None,
+                                     "answer": False, "missed": 0, **options})
         left, right = socket.socketpair()
         config = Config(unit_timeout=0.2)
         server = Connection.from_socket(left, Peer(False, keys, config))
@@ -404,6 +405,32 @@ class Streams(unittest.TestCase):
                             reject="no", count=2)
         self.assertEqual(got[:2], (0, cli.REJECTED))
         self.assertIn("sent 2 received 0 processed 1 rejected 1", got[2])
+
+    def test_ask(self) -> None:
+        for keys in MODES:
+            got = self.run_pair(keys, lambda c: cli.ask(c, [b"abc", "grü".encode()], 4),
+                                answer=True)
+            self.assertEqual(got[:2], (0, 0))
+            self.assertIn('{"reply": "cba"}', got[2])
+            texts = [b"no", b"drop", b"wait"]
+            got = self.run_pair(keys, lambda c: cli.ask(c, texts, 0.5), answer=True,
+                                reject="drop")
+            self.assertEqual(got[:2], (0, cli.LOST))
+            for line in ('{"error": 300, "message": "no thanks", "details": "6e6f"}',
+                         '{"failed": "rejected", "code": 300, "reason": "no thanks"}',
+                         '{"failed": "nothing came"', '{"cancelled": 2}'):
+                self.assertIn(line, got[2])
+
+    def test_subscribe(self) -> None:
+        for keys in MODES:
+            def client(connection: Connection) -> int:
+                connection.peer.send(Message(b"too/early x"))
+                return cli.listen_to(connection, "a/*", 0, 4)
+            got = self.run_pair(keys, client, answer=True)
+            self.assertEqual(got[:2], (0, 0))
+            self.assertEqual(got[2].count('{"reply": ""}'), 2)
+            got = self.run_pair(keys, lambda c: cli.listen_to(c, "a*", 1, 4), answer=True)
+            self.assertEqual(got[:2], (0, cli.REJECTED))
 
     def test_both_ways_at_once(self) -> None:
         """More in flight both ways than the socket's buffers hold."""

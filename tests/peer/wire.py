@@ -25,7 +25,10 @@ FIRST, FIN = 0x10, 0x20
 KINDS = ("message", "request", "reply", "error", "event", "subscribe", "unsubscribe")
 WITH_CORRELATION = ("request", "reply", "error", "subscribe", "unsubscribe")
 WITH_TOPIC = ("event", "subscribe", "unsubscribe")
+ASKING, ANSWERS = ("request", "subscribe", "unsubscribe"), ("reply", "error")  # section 6.8
 LEVELS = ("none", "received", "processed")
+TIME_LEFT, MISSED = 0, 2                        # items of the extension (section 6.2)
+ITEM_MAX = 2 ** 30 - 1
 
 # Codes of CLOSE (section 7.2).
 DONE, GOING_AWAY, VIOLATION, LIMIT, TIME, BAD_RECORD, KEYS_USED_UP, FLOOD, INTERNAL = range(9)
@@ -253,6 +256,30 @@ def parse_frame(data: Union[bytes, bytearray], at: int, limit: int) -> Optional[
     return kind, flags, bytes(data[start:start + length]), start + length
 
 
+def extension(time_left: Optional[int] = None, missed: int = 0) -> Optional[bytes]:
+    """The extension with these items (section 6.2); None if there are none."""
+    values = ((TIME_LEFT, None if time_left is None else max(time_left, 1)),
+              (MISSED, missed or None))
+    raw = [(number, put_varint(min(value, ITEM_MAX))) for number, value in values
+           if value is not None]
+    return b"".join(put_varint(number) + put_varint(len(value)) + value
+                    for number, value in raw) or None
+
+
+def known_items(extension: Optional[bytes]) -> Dict[int, int]:
+    """What is understood of an extension."""
+    known: Dict[int, int] = {}
+    for number, raw in items(extension or b"", "DATA: the extension"):
+        if number not in (TIME_LEFT, MISSED):
+            continue
+        if number in known:
+            raise Violation(f"DATA: item {number} of the extension comes twice")
+        reader = Reader(raw, f"DATA: item {number} of the extension")
+        known[number] = min(reader.varint(), ITEM_MAX)
+        reader.end()
+    return known
+
+
 @dataclass
 class Message:
     """A message, or what its first frame says of it (section 6.2)."""
@@ -268,6 +295,17 @@ class Message:
     def size(self) -> int:
         """What credit and the largest message count."""
         return len(self.payload) + len((self.topic or "").encode("utf-8"))
+
+    @property
+    def time_left(self) -> Optional[int]:
+        """Milliseconds that a request had left when it was written, if it says so."""
+        left = known_items(self.extension).get(TIME_LEFT) if self.kind == "request" else None
+        return None if left is None else max(left, 1)
+
+    @property
+    def missed(self) -> int:
+        """Events that were dropped before this one."""
+        return known_items(self.extension).get(MISSED, 0) if self.kind == "event" else 0
 
     def encode_head(self, seq: int, total: Optional[int]) -> bytes:
         """What stands before the payload in a frame with FIRST."""
@@ -315,7 +353,6 @@ class Message:
             if length > EXTENSION_MAX:
                 raise Violation("DATA: the extension is too long")
             message.extension = reader.take(length)
-            for _ in items(message.extension, "DATA: the extension"):
-                pass  # none is defined yet
+            known_items(message.extension)  # complains
         message.payload = reader.rest()
         return message, len(message.payload) if total is None else total

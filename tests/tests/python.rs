@@ -8,11 +8,13 @@
 //! Unix only: the peer speaks over Unix sockets.
 #![cfg(unix)]
 
+use futures_util::future::join_all;
 use sealpipe_driver::{
-    SendError,
+    Client, ConnectOptions, Connection as FutureConnection, Handler, Request, RequestError,
+    Response, Runtime, SendError, Server, Subscription,
     vocabulary::{
         AckLevel, Config, ConfigBuilder, ConnectionError, Key, Message, Mismatch, Outcome,
-        Rejection,
+        Rejection, RemoteError,
     },
 };
 use sealpipe_tests::{
@@ -23,7 +25,10 @@ use sealpipe_tests::{
     within,
 };
 use std::time::Duration;
-use tokio::process::Child;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::Child,
+};
 
 sealpipe_tests::on_every_adapter! {
     it_sends_to_the_adapter,
@@ -31,6 +36,11 @@ sealpipe_tests::on_every_adapter! {
     both_send_at_once,
     mismatches_are_told_at_both_ends,
     the_harm_that_it_does_is_caught,
+    ; of futures:
+    it_asks_a_server_that_asks_back,
+    the_adapter_asks_it,
+    it_subscribes_to_a_server,
+    the_adapter_subscribes_to_it,
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -312,5 +322,201 @@ async fn the_harm_that_it_does_is_caught<R: Adapter>() {
             })
             .await;
         }
+    }
+}
+
+// --- Requests and subscriptions -------------------------------------------------------
+
+struct Answers;
+
+impl<R: Runtime> Handler<R> for Answers {
+    async fn request(
+        &self,
+        client: &Client<R>,
+        request: &mut Request<R>,
+    ) -> Result<Response, RemoteError> {
+        let left = request.time_left().expect("it has set a deadline");
+        assert!(left <= LIMIT);
+        match &request.payload[..] {
+            b"no" => Err(RemoteError::new(700, "no thanks").with_details("why")),
+            b"ask back" => match client.request("the server asks", LIMIT).await {
+                Ok(reply) => Ok(reply.into()),
+                Err(error) => panic!("{error}"),
+            },
+            _ => Ok(request.payload.clone().into()),
+        }
+    }
+}
+
+async fn it_asks_a_server_that_asks_back<R: Runtime>() {
+    for (builder, mode) in modes() {
+        within(async {
+            let place = place();
+            let address = address(&place);
+            let config = builder.build().unwrap();
+            let _server = Server::<R>::start(&place.endpoint, config, Answers).unwrap();
+            let long = "x".repeat(100_000);
+            for (texts_, wanted, code) in [
+                (
+                    &["hello", "ask back", &long][..],
+                    format!("{{\"reply\": \"hello\"}}\n{{\"reply\": \"sksa revres eht\"}}\n{{\"reply\": \"{long}\"}}\n"),
+                    0,
+                ),
+                (
+                    &["no"][..],
+                    String::from(
+                        "{\"error\": 700, \"message\": \"no thanks\", \"details\": \"776879\"}\n",
+                    ),
+                    1,
+                ),
+            ] {
+                let deadline = LIMIT.as_secs().to_string();
+                let arguments = [&["request", &address, "--deadline", &deadline], texts_].concat();
+                let output = peer(&with(&arguments, &mode)).output().await.unwrap();
+                let (out, err) = texts(&output);
+                assert_eq!(output.status.code(), Some(code), "{out}{err}");
+                assert_eq!(out, wanted, "{err}");
+            }
+        })
+        .await;
+    }
+}
+
+/// Starts it with `--answer`, and connects to it.
+async fn answering<R: Runtime>(
+    place: &Place,
+    arguments: &[&str],
+    (builder, mode): (ConfigBuilder, Vec<String>),
+) -> (Child, FutureConnection<R>) {
+    let server = listening(place, &[&["--answer"], arguments].concat(), &mode).await;
+    let options = ConnectOptions::new(builder.build().unwrap()).timeout(LIMIT);
+    let options = options.wait_for_server(true);
+    (server, options.connect(&place.endpoint).await.unwrap())
+}
+
+/// What it printed, when it has ended well.
+async fn printed(server: Child) -> String {
+    let output = server.wait_with_output().await.unwrap();
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{out}{err}");
+    out
+}
+
+async fn the_adapter_asks_it<R: Runtime>() {
+    for mode in modes() {
+        within(async {
+            let place = place();
+            let (server, client) = answering::<R>(&place, &["--reject", "not this"], mode).await;
+            let replies = join_all((0..50).map(|n| client.request(format!("<{n}"), LIMIT))).await;
+            for (n, reply) in replies.into_iter().enumerate() {
+                let wanted: String = format!("<{n}").chars().rev().collect();
+                assert_eq!(reply.unwrap(), wanted);
+            }
+            match client.request("no", LIMIT).await.unwrap_err() {
+                RequestError::Remote(error) => {
+                    let wanted = RemoteError::new(300, "no thanks").with_details("no");
+                    assert_eq!(error, wanted);
+                }
+                other => panic!("{other}"),
+            }
+            match client.request("not this", LIMIT).await.unwrap_err() {
+                RequestError::Send(SendError::Rejected(rejection)) => {
+                    assert_eq!(rejection, Rejection::new(300, "no thanks"));
+                }
+                other => panic!("{other}"),
+            }
+            tokio::select! {
+                biased;
+                answer = client.request("wait", LIMIT) => panic!("{answer:?}"),
+                // It has that one, too, then.
+                reply = client.request("behind it", LIMIT) => drop(reply.unwrap()),
+            }
+            client.finish().await.unwrap();
+            let out = printed(server).await;
+            assert!(out.contains("{\"cancelled\": 52}"), "{out}");
+            let limit = LIMIT.as_millis();
+            let left = out.split("\"time_left\": ").skip(1).map(|rest| {
+                let (number, _) = rest.split_once('}').unwrap();
+                number.parse::<u128>().unwrap()
+            });
+            assert_eq!(left.filter(|left| (1..=limit).contains(left)).count(), 54);
+        })
+        .await;
+    }
+}
+
+async fn it_subscribes_to_a_server<R: Runtime>() {
+    for (builder, mode) in modes() {
+        within(async {
+            let place = place();
+            let address = address(&place);
+            let config = builder.build().unwrap();
+            let server = Server::<R>::start(&place.endpoint, config, Answers).unwrap();
+            let arguments = ["subscribe", &address, "jobs/*", "--count", "2"];
+            let mut client = peer(&with(&arguments, &mode)).spawn().unwrap();
+            let mut out = BufReader::new(client.stdout.take().unwrap());
+            let mut line = String::new();
+            out.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "{\"reply\": \"\"}\n");
+            for (topic, text, reached) in [
+                ("jobs/7", "begun", 1),
+                ("others/7", "begun", 0),
+                ("jobs/7", "done", 1),
+            ] {
+                assert_eq!(server.publish(topic, text).await.unwrap(), reached);
+            }
+            let mut rest = String::new();
+            out.read_to_string(&mut rest).await.unwrap();
+            assert!(client.wait().await.unwrap().success(), "{rest}");
+            let lines: Vec<&str> = rest.lines().collect();
+            assert!(
+                lines.len() == 3
+                    && lines[0].contains("\"begun\", \"topic\": \"jobs/7\"")
+                    && lines[1].contains("\"done\", \"topic\": \"jobs/7\"")
+                    && lines[2] == "{\"reply\": \"\"}",
+                "{rest}"
+            );
+            let arguments = ["subscribe", &address, "jobs*"];
+            let output = peer(&with(&arguments, &mode)).output().await.unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            assert!(texts(&output).0.contains("{\"error\": 8"));
+        })
+        .await;
+    }
+}
+
+async fn the_adapter_subscribes_to_it<R: Runtime>() {
+    async fn next<R: Runtime>(subscription: &mut Subscription<R>) -> (String, String, u64) {
+        let event = subscription.recv().await.unwrap().unwrap();
+        let text = String::from_utf8(event.payload.to_vec()).unwrap();
+        (event.topic().to_owned(), text, event.missed())
+    }
+    fn event(topic: &str, text: &str) -> (String, String, u64) {
+        (topic.to_owned(), text.to_owned(), 2)
+    }
+    for mode in modes() {
+        within(async {
+            let place = place();
+            let (server, client) = answering::<R>(&place, &["--missed", "2"], mode).await;
+            let mut jobs = client.subscribe("jobs/*").await.unwrap();
+            let mut all = client.subscribe("**").await.unwrap();
+            for text in ["jobs/7 begun", "x y", "jobs/7 done"] {
+                client.send(text).await.unwrap();
+            }
+            assert_eq!(next(&mut jobs).await, event("jobs/7", "begun"));
+            assert_eq!(next(&mut jobs).await, event("jobs/7", "done"));
+            for (topic, text) in [("jobs/7", "begun"), ("x", "y"), ("jobs/7", "done")] {
+                assert_eq!(next(&mut all).await, event(topic, text));
+            }
+            drop(all);
+            client.send("x nobody").await.unwrap();
+            client.send("jobs/8 begun").await.unwrap();
+            assert_eq!(next(&mut jobs).await, event("jobs/8", "begun"));
+            assert!(client.stats().waiting == 0);
+            client.finish().await.unwrap();
+            let out = printed(server).await;
+            assert_eq!(out.matches("subscribe").count(), 3, "{out}");
+        })
+        .await;
     }
 }

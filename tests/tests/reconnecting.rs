@@ -20,6 +20,7 @@ sealpipe_tests::on_every_adapter! {
     ; of futures:
     it_connects_when_first_used_and_after_a_loss,
     a_client_without_a_server_says_so,
+    connecting_takes_of_a_requests_time,
     what_was_surely_not_delivered_is_sent_again,
     what_may_have_been_delivered_is_not_sent_again,
     a_subscription_outlasts_its_connection,
@@ -130,6 +131,19 @@ async fn a_client_without_a_server_says_so<R: Runtime>() {
             matches!(error, RequestError::Send(SendError::NotConnected(_))),
             "{error:?}"
         );
+    })
+    .await;
+}
+
+async fn connecting_takes_of_a_requests_time<R: Runtime>() {
+    within(async {
+        let place = place();
+        let client = client::<R>(&place);
+        let asked = client.request("", Duration::from_millis(30)).await;
+        match asked.unwrap_err() {
+            RequestError::Send(SendError::NotSent(None)) => {}
+            other => panic!("{other:?}"),
+        }
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use futures_util::future::{join_all, poll_immediate};
 use sealpipe_driver::{
     Connection, RequestError, Runtime, SendError,
-    vocabulary::{Close, Config, Kind, Message, Outcome, Rejection, RemoteError},
+    vocabulary::{AckLevel, Close, Config, Kind, Message, Outcome, Rejection, RemoteError},
 };
 use sealpipe_tests::{Asynchronous, connected, modes, within};
 use std::time::Duration;
@@ -13,9 +13,12 @@ sealpipe_tests::on_every_adapter! {
     a_request_gets_its_reply,
     many_requests_are_under_way_at_once_in_both_directions,
     replies_come_past_messages_that_nobody_takes,
+    a_program_that_never_asked_receives_replies_itself,
     an_error_of_the_peers_program_is_told_from_others,
     a_request_without_an_answer_fails,
     a_handler_learns_the_deadline_and_that_nobody_waits,
+    a_handler_learns_that_the_deadline_has_passed,
+    many_requests_may_be_given_up_at_once,
     a_deadline_ends_a_request,
     the_end_of_the_connection_ends_requests,
     a_reply_that_is_too_large_is_an_error_on_both_sides,
@@ -113,6 +116,27 @@ async fn replies_come_past_messages_that_nobody_takes<R: Runtime>() {
     .await;
 }
 
+/// Also after the peer has withdrawn something.
+async fn a_program_that_never_asked_receives_replies_itself<R: Runtime>() {
+    within(async {
+        let (client, server) = pair::<R>().await;
+        let withdrawn = Message::new("").with_ack(AckLevel::Processed);
+        let withdrawn = client.try_send(withdrawn).unwrap();
+        let taken = server.recv().await.unwrap().unwrap();
+        assert!(!withdrawn.cancel());
+        server.ping().await.unwrap();
+        let reply = Message::correlated(Kind::Reply, 7, "reply").unwrap();
+        client.send(reply).await.unwrap();
+        let reply = server.recv().await.unwrap().unwrap();
+        assert_eq!(
+            (reply.kind, &reply.payload[..]),
+            (Kind::Reply, &b"reply"[..])
+        );
+        taken.accept();
+    })
+    .await;
+}
+
 async fn an_error_of_the_peers_program_is_told_from_others<R: Runtime>() {
     within(async {
         let (client, server) = pair::<R>().await;
@@ -201,6 +225,49 @@ async fn a_handler_learns_the_deadline_and_that_nobody_waits<R: Runtime>() {
         };
         let (reply, ()) = tokio::join!(client.request("", LONG), serve);
         assert_eq!(reply.unwrap(), "in time");
+    })
+    .await;
+}
+
+async fn a_handler_learns_that_the_deadline_has_passed<R: Runtime>() {
+    within(async {
+        let (client, server) = pair::<R>().await;
+        let ask = client.request("", Duration::from_millis(30));
+        let (error, request) = tokio::join!(ask, server.recv());
+        error.unwrap_err();
+        let request = request.unwrap().unwrap().into_request().unwrap();
+        request.cancelled().await;
+        assert!(request.is_cancelled());
+        assert_eq!(server.end(), None);
+    })
+    .await;
+}
+
+async fn many_requests_may_be_given_up_at_once<R: Runtime>() {
+    const COUNT: usize = 3_000;
+    within(async {
+        let (client, server) = pair::<R>().await;
+        let mut asked: Vec<_> = (0..COUNT)
+            .map(|_| Box::pin(client.request("", LONG)))
+            .collect();
+        for one in &mut asked {
+            assert!(poll_immediate(one).await.is_none());
+        }
+        let mut taken = Vec::new();
+        for _ in 0..COUNT {
+            let message = server.recv().await.unwrap().unwrap();
+            taken.push(message.into_request().unwrap());
+        }
+        drop(asked);
+        for request in &taken {
+            request.cancelled().await;
+        }
+        drop(taken);
+        let last = Message::new("last").with_ack(AckLevel::Processed);
+        let (sent, last) = tokio::join!(client.send(last), async {
+            server.recv().await.unwrap().unwrap().accept();
+        });
+        assert_eq!((sent.unwrap(), last), (Outcome::Processed, ()));
     })
     .await;
 }

@@ -8,11 +8,13 @@ use sealpipe_driver::{
     Client, Connection, Handler, Happening, Incoming, Request, RequestError, Response, Runtime,
     SendError, Server, ServerOptions, Verdict,
     vocabulary::{
-        AckLevel, Config, ConnectionError, Kind, Message, Outcome, Rejection, RemoteError,
+        AckLevel, Backlog, Close, Config, ConnectionError, Kind, Message, Outcome, Overflow,
+        Rejection, RemoteError,
     },
 };
 use sealpipe_tests::{Place, eventually, modes, place, within};
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -29,10 +31,16 @@ sealpipe_tests::on_every_adapter! {
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
+    nothing_more_is_taken_once_the_server_stops,
     a_stop_lets_handlers_finish,
     a_stop_does_not_wait_for_ever,
+    a_stop_does_not_wait_for_clients_that_have_gone,
+    a_stop_does_not_wait_for_messages_that_came_too_early,
     stopping_under_load_loses_no_message_untold,
     a_server_stops_by_itself,
+    a_server_takes_no_more_messages_than_it_should,
+    nobody_waits_for_room_of_a_client_that_has_gone,
+    a_client_can_finish_while_the_server_keeps_its_name,
     too_many_clients_are_told_so,
     a_client_that_sends_too_fast_waits,
     a_server_asks_its_clients,
@@ -268,9 +276,16 @@ async fn requests_of_one_client_are_handled_side_by_side<R: Runtime>() {
 struct Panics;
 
 impl<R: Runtime> Handler<R> for Panics {
-    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
-        assert!(message.payload != "panic", "as asked for");
-        Ok(())
+    fn message(
+        &self,
+        _: &Client<R>,
+        message: &mut Incoming<R>,
+    ) -> impl Future<Output = Result<(), Rejection>> + Send {
+        assert!(message.payload != "at once", "before there is a future");
+        async {
+            assert!(message.payload != "panic", "as asked for");
+            Ok(())
+        }
     }
 
     async fn request(&self, _: &Client<R>, _: &mut Request<R>) -> Result<Response, RemoteError> {
@@ -282,15 +297,14 @@ async fn a_panic_ends_one_connection_and_not_the_server<R: Runtime>() {
     within(async {
         let place = place();
         let server = Server::<R>::start(&place.endpoint, Config::default(), Panics).unwrap();
-        let (first, second, third) = (
-            connect::<R>(&place).await,
-            connect::<R>(&place).await,
-            connect::<R>(&place).await,
-        );
-        let error = first.send(processed("panic")).await.unwrap_err();
-        assert!(!matches!(error, SendError::NotTaken { .. }), "{error:?}");
-        let end = first.recv().await.unwrap_err();
-        assert!(end.to_string().contains("panicked"), "{end}");
+        let (second, third) = (connect::<R>(&place).await, connect::<R>(&place).await);
+        for panic in ["panic", "at once"] {
+            let first = connect::<R>(&place).await;
+            let error = first.send(processed(panic)).await.unwrap_err();
+            assert!(!matches!(error, SendError::NotTaken { .. }), "{error:?}");
+            let end = first.recv().await.unwrap_err();
+            assert!(end.to_string().contains("panicked"), "{end}");
+        }
         let error = second.request("", LONG).await.unwrap_err();
         assert!(!matches!(error, RequestError::NoReply), "{error:?}");
         assert_eq!(
@@ -298,7 +312,7 @@ async fn a_panic_ends_one_connection_and_not_the_server<R: Runtime>() {
             Outcome::Processed
         );
         let report = server.stop(LONG).await;
-        assert_eq!((report.panicked, report.accepted), (2, 1));
+        assert_eq!((report.panicked, report.accepted), (3, 1));
     })
     .await;
 }
@@ -323,6 +337,33 @@ async fn until(came: &AtomicU64, count: u64) {
     while came.load(Ordering::SeqCst) < count {
         tokio::task::yield_now().await;
     }
+}
+
+/// Stops its server with the first message.
+struct StopsAtOnce;
+
+impl<R: Runtime> Handler<R> for StopsAtOnce {
+    async fn message(&self, client: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
+        client.server().begin_stop(LONG);
+        Ok(())
+    }
+}
+
+async fn nothing_more_is_taken_once_the_server_stops<R: Runtime>() {
+    within(async {
+        let place = place();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), StopsAtOnce).unwrap();
+        let client = connect::<R>(&place).await;
+        let send = |_| client.send(processed(""));
+        let outcomes = join_all((0..10).map(send)).await;
+        assert_eq!(*outcomes[0].as_ref().unwrap(), Outcome::Processed);
+        for outcome in &outcomes[1..] {
+            let error = outcome.as_ref().unwrap_err();
+            assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+        }
+        assert_eq!(server.stopped().await.accepted, 1);
+    })
+    .await;
 }
 
 async fn a_stop_lets_handlers_finish<R: Runtime>() {
@@ -363,6 +404,153 @@ async fn a_stop_does_not_wait_for_ever<R: Runtime>() {
             SendError::Unknown(_) => {}
             other => panic!("{other:?}"),
         }
+    })
+    .await;
+}
+
+/// The connections have ended; the handlers run on.
+async fn gone<R: Runtime>(server: &Server<R>) {
+    let none = || {
+        let clients = server.clients();
+        !clients.iter().any(Client::is_connected)
+    };
+    eventually(LONG, "the client has gone", none).await;
+}
+
+async fn a_stop_does_not_wait_for_clients_that_have_gone<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (handler, _go, came) = waits();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
+        let client = connect::<R>(&place).await;
+        let _taken = client.try_send(processed("taken")).unwrap();
+        until(&came, 1).await;
+        drop(client);
+        gone(&server).await;
+        let report = server.stop(Duration::from_millis(50)).await;
+        assert_eq!((report.accepted, report.unfinished), (0, 1));
+    })
+    .await;
+}
+
+async fn a_stop_does_not_wait_for_messages_that_came_too_early<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = ServerOptions::<R>::new(Config::default()).rate_limit(0, 1);
+        let server = options.start(&place.endpoint, Simple).unwrap();
+        let client = connect::<R>(&place).await;
+        client.send(processed("first")).await.unwrap();
+        let early = client.try_send(processed("early")).unwrap();
+        let came = || {
+            let stats = server.clients()[0].stats();
+            stats.messages_received == 2 && stats.waiting == 0
+        };
+        eventually(LONG, "the second message is taken", came).await;
+        let report = server.stop(LONG).await;
+        assert!(report.stopping < LONG, "{report:?}");
+        early.await.unwrap_err();
+    })
+    .await;
+}
+
+async fn nobody_waits_for_room_of_a_client_that_has_gone<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (handler, _go, came) = waits();
+        let server = ServerOptions::<R>::new(Config::default())
+            .backlog(Backlog {
+                messages: 1,
+                overflow: Overflow::Block,
+                ..Backlog::default()
+            })
+            .start(&place.endpoint, handler)
+            .unwrap();
+        let client = connect::<R>(&place).await;
+        let _subscription = client.subscribe("topic").await.unwrap();
+        let _taken = client.try_send(processed("taken")).unwrap();
+        until(&came, 1).await;
+        client.close(Close::new(Close::GOING_AWAY, "")).await;
+        gone(&server).await;
+        for _ in 0..3 {
+            server.publish("topic", "").await.unwrap();
+        }
+    })
+    .await;
+}
+
+async fn a_client_can_finish_while_the_server_keeps_its_name<R: Runtime>() {
+    within(async {
+        let place = place();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), Simple).unwrap();
+        let client = connect::<R>(&place).await;
+        client.send(processed("")).await.unwrap();
+        let kept = server.clients();
+        assert_eq!(kept.len(), 1);
+        client.finish().await.unwrap();
+    })
+    .await;
+}
+
+/// Waits with the first message only.
+struct Begins(Waits);
+
+impl<R: Runtime> Handler<R> for Begins {
+    async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
+        let Waits(go, came) = &self.0;
+        if came.fetch_add(1, Ordering::SeqCst) == 0 {
+            go.notified().await;
+        }
+        Ok(())
+    }
+}
+
+/// One message is being handled, and so many more have come.
+async fn pending<R: Runtime>(server: &Server<R>, client: &Connection<R>, more: usize) {
+    for _ in 0..=more {
+        drop(client.queue(processed("")).await.unwrap());
+    }
+    let came = || {
+        let clients = server.clients();
+        clients
+            .first()
+            .map(|client| client.stats().messages_received)
+            == Some(more as u64 + 1)
+    };
+    eventually(LONG, "all messages have come", came).await;
+}
+
+async fn a_server_takes_no_more_messages_than_it_should<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (waits, go, _came) = waits();
+        let options = ServerOptions::<R>::new(Config::default()).max_messages(3);
+        let server = options.start(&place.endpoint, Begins(waits)).unwrap();
+        let client = connect::<R>(&place).await;
+        pending(&server, &client, 9).await;
+        go.notify_one();
+        assert_eq!(server.stopped().await.accepted, 3);
+    })
+    .await;
+}
+
+/// On one thread, where nobody else has a turn before its task gives way.
+#[tokio::test]
+async fn a_client_that_sends_much_lets_others_have_their_turn() {
+    const MORE: usize = 2_000;
+    within(async {
+        let place = place();
+        let (waits, go, came) = waits();
+        let server = Server::<sealpipe_tokio::Tokio>::start(
+            &place.endpoint,
+            Config::default(),
+            Begins(waits),
+        )
+        .unwrap();
+        let client = connect(&place).await;
+        pending(&server, &client, MORE).await;
+        go.notify_one();
+        until(&came, 2).await;
+        assert!(came.load(Ordering::SeqCst) < MORE as u64);
     })
     .await;
 }

@@ -181,6 +181,8 @@ async fn a_client_may_have_so_many_subscriptions<R: Runtime>() {
             }
             other => panic!("{other:?}"),
         }
+        // What it has it may ask for again.
+        client.subscribe("a").await.unwrap();
         drop(b);
         client.subscribe("c").await.unwrap();
     })

@@ -125,11 +125,17 @@ fn transcript(sealed: bool) -> (Vec<String>, Option<[u8; 32]>) {
     }
 }
 
-/// The hexadecimal digits of section 12, without anything between them.
-fn section_12() -> String {
+/// What stands in PROTOCOL.md from `heading` on.
+fn section(heading: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let (_, section) = text.split_once("## 12. Transcripts").unwrap();
+    let (_, section) = text.split_once(heading).unwrap();
+    section.to_owned()
+}
+
+/// The hexadecimal digits of section 12, without anything between them.
+fn section_12() -> String {
+    let section = section("## 12. Transcripts");
     section.chars().filter(char::is_ascii_hexdigit).collect()
 }
 
@@ -155,6 +161,20 @@ async fn the_transcripts_are_the_same_byte_for_byte() {
             assert!(section.contains(bytes), "PROTOCOL.md lacks {line}");
         }
     }
+}
+
+/// The core's own test replays the same block.
+#[tokio::test]
+async fn the_conversation_of_the_protocol_page_is_that_of_the_python_peer() {
+    if !there_is_python(false) {
+        return;
+    }
+    let output = peer(&["transcript", "--asking"]).output().await.unwrap();
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{err}");
+    let section = section("### 12.4");
+    let (_, block) = section.split_once("```text\n").unwrap();
+    assert_eq!(block.split_once("```").unwrap().0, out);
 }
 
 #[tokio::test]

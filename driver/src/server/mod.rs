@@ -29,7 +29,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -46,8 +46,12 @@ struct Inner<R: Runtime> {
     state: Mutex<State<R>>,
     /// Who wants which topics.
     topics: Mutex<Topics<ClientId>>,
-    /// The state has changed.
+    /// The phase has changed.
     changed: Event,
+    /// A client has gone.
+    left: Event,
+    /// It is to stop: a look at the state without its lock.
+    stopping: AtomicBool,
     /// When the last message came, in nanoseconds of the runtime's clock.
     last_message: AtomicU64,
     messages: AtomicU64,
@@ -102,6 +106,8 @@ impl<R: Runtime> Server<R> {
             }),
             topics: Mutex::default(),
             changed: Event::new(),
+            left: Event::new(),
+            stopping: AtomicBool::new(false),
             last_message: AtomicU64::new(R::now().as_nanos()),
             messages: AtomicU64::new(0),
         });
@@ -156,7 +162,9 @@ impl<R: Runtime> Server<R> {
         self.0.begin_stop(within);
     }
 
-    /// [Stops](Self::begin_stop), and waits for the end.
+    /// [Stops](Self::begin_stop), and waits for the end. A handler that calls this is
+    /// one of those that run on until it is over: let it [begin](Self::begin_stop) the
+    /// stop and return.
     pub async fn stop(&self, within: Duration) -> Report {
         self.begin_stop(within);
         self.stopped().await
@@ -203,6 +211,7 @@ impl<R: Runtime> Inner<R> {
             tracing::debug!(address = %self.address, ?within, "stopping");
             let now = R::now();
             state.phase = Phase::Stopping(now, now.saturating_add(within));
+            self.stopping.store(true, Ordering::Relaxed);
             drop(state);
             self.changed.notify(usize::MAX);
         }
@@ -253,16 +262,15 @@ impl<R: Runtime> Inner<R> {
             Ok(pattern) => pattern,
             Err(error) => return no(error.to_string()),
         };
-        let mut topics = lock(&self.topics);
+        let (mut topics, id) = (lock(&self.topics), client.id());
         if request.kind == Kind::Unsubscribe {
-            topics.remove(&pattern, &client.id());
-        } else if topics.count(&client.id()) >= self.options.subscriptions {
+            topics.remove(&pattern, &id);
+        } else if topics.insert(&pattern, id) && topics.count(&id) > self.options.subscriptions {
+            topics.remove(&pattern, &id);
             return no(format!(
                 "a client may have {} subscriptions; take some back first",
                 self.options.subscriptions
             ));
-        } else {
-            topics.insert(&pattern, client.id());
         }
         Ok(Bytes::new())
     }
@@ -343,7 +351,7 @@ impl<R: Runtime> Drop for Leaving<R> {
         lock(&self.server.topics).remove_all(&id);
         lock(&self.server.state).clients.remove(&id);
         self.client.set_gone();
-        self.server.changed.notify(usize::MAX);
+        self.server.left.notify(usize::MAX);
     }
 }
 
@@ -388,11 +396,11 @@ async fn accept<R: Runtime, H: Handler<R>>(
     // The endpoint is free for others from here on.
     drop(listener);
     loop {
-        let changed = server.changed.listen();
+        let left = server.left.listen();
         if lock(&server.state).clients.is_empty() {
             break;
         }
-        changed.await;
+        left.await;
     }
     let report = {
         let mut state = lock(&server.state);

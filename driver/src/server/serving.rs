@@ -19,7 +19,7 @@ use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -35,6 +35,10 @@ enum Done {
 }
 
 type Handling = BoxFuture<'static, Done>;
+
+/// A client that never stops sending lets others have their turn after so many of
+/// its messages.
+const TURNS: usize = 64;
 
 pub(super) struct Serving<R: Runtime, H> {
     server: Arc<Inner<R>>,
@@ -140,26 +144,38 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.deadline.is_none()
-            && let Some(at) = self.server.poll_stopping(&mut self.stop, context)
-        {
-            self.deadline = Some(R::timer(at));
-        }
-        let mut flushed = self.poll_events(context);
-        while self.poll_handlers(context) | self.poll_receive(context) {
-            flushed = self.poll_events(context);
-        }
+        let mut turns = 0;
+        let flushed = loop {
+            self.poll_stop(context);
+            let flushed = self.poll_events(context);
+            if !(self.poll_handlers(context) | self.poll_receive(context)) {
+                break flushed;
+            }
+            turns += 1;
+            if turns == TURNS {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
         let idle = self.message.is_none()
             && self.next.is_none()
             && self.early.is_none()
             && self.requests.is_empty();
-        if self.ended {
-            return if idle { Poll::Ready(()) } else { Poll::Pending };
-        }
         match &mut self.deadline {
+            _ if idle && self.ended => Poll::Ready(()),
             None => Poll::Pending,
             Some(_) if idle && flushed => Poll::Ready(()),
             Some(deadline) => Pin::new(deadline).poll(context),
+        }
+    }
+
+    /// Whether the server stops; from then on no message is taken.
+    fn poll_stop(&mut self, context: &mut Context<'_>) {
+        if self.deadline.is_none()
+            && let Some(at) = self.server.poll_stopping(&mut self.stop, context)
+        {
+            self.deadline = Some(R::timer(at));
+            self.early = None;
         }
     }
 
@@ -211,7 +227,7 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
     /// Takes one message, if one has come and may be taken.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> bool {
         let busy = self.next.is_some() || self.requests.len() >= self.server.options.requests;
-        if busy || self.ended || self.deadline.is_some() {
+        if busy || self.ended || self.server.stopping.load(Ordering::Relaxed) {
             return false;
         }
         if let Some((timer, message)) = self.early.take() {
@@ -226,6 +242,8 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
             }
             Poll::Ready(Some(Err(_)) | None) => {
                 self.ended = true;
+                // Its handlers may run on; who waits for room in its outbox does not.
+                self.client.set_gone();
                 true
             }
             Poll::Pending => false,
@@ -341,7 +359,8 @@ async fn handle_message<R: Runtime, H: Handler<R>>(
     client: Client<R>,
     mut message: Incoming<R>,
 ) -> Done {
-    let handling = AssertUnwindSafe(handler.message(&client, &mut message));
+    // Inside, for a method that panics before it returns its future.
+    let handling = AssertUnwindSafe(async { handler.message(&client, &mut message).await });
     match handling.catch_unwind().await {
         Ok(Ok(())) => {
             message.accept();
@@ -360,7 +379,7 @@ async fn handle_request<R: Runtime, H: Handler<R>>(
     client: Client<R>,
     mut request: Request<R>,
 ) -> Done {
-    let handling = AssertUnwindSafe(handler.request(&client, &mut request));
+    let handling = AssertUnwindSafe(async { handler.request(&client, &mut request).await });
     match handling.catch_unwind().await {
         Ok(Ok(Response::Now(payload))) => reply(request, Ok(payload)).await,
         Ok(Ok(Response::Later)) => Done::Replied,

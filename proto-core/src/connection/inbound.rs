@@ -20,6 +20,9 @@ use resume::Continued;
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
 
+/// So many CANCELs may come beyond one for each message.
+const SPARE_CANCELS: u64 = 1_024;
+
 /// The message whose fragments are coming.
 pub(super) struct Partial {
     head: Received,
@@ -41,8 +44,12 @@ pub(super) struct Inbound {
     inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
+    /// How many were taken from a lane, owe a verdict, and are not put away.
+    lent: usize,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
+    /// How many CANCELs have come.
+    cancels: u64,
     /// Taken back by the peer before they were whole, or skipped: none of the
     /// program's business.
     delivered: u64,
@@ -76,8 +83,10 @@ impl Inbound {
             partial: None,
             inbox: Inbox::new(),
             owed: Ledger::new(),
+            lent: 0,
             verdicts: Queue::new(),
             next: 0,
+            cancels: 0,
             delivered: 0,
             frozen: false,
             initial_bytes: config.window_bytes as u64,
@@ -120,6 +129,7 @@ impl Inbound {
     pub(super) fn is_settled(&self) -> bool {
         self.inbox.is_empty()
             && self.owed.is_empty()
+            && self.lent == 0
             && self.verdicts.is_empty()
             && self.partial.is_none()
     }
@@ -228,12 +238,16 @@ impl Inbound {
         if seq >= self.next {
             return Err(Violation::Cancel);
         }
+        self.cancels = self.cancels.saturating_add(1);
+        if self.cancels > self.next.saturating_add(SPARE_CANCELS) {
+            return Err(Violation::Flood);
+        }
         Ok(self.is_unsettled(seq))
     }
 
     /// Whether message `seq`, which came, waits for the program or its verdict.
     pub(super) fn is_unsettled(&self, seq: u64) -> bool {
-        self.owed.contains(seq) || self.inbox.may_hold(seq)
+        self.owed.contains(seq) || self.inbox.holds(seq)
     }
 
     /// The next message for the program.
@@ -252,7 +266,11 @@ impl Inbound {
     /// [`put_away`](Self::put_away).
     #[inline]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        self.inbox.take_from(lane)
+        let message = self.inbox.take_from(lane)?;
+        self.lent = self
+            .lent
+            .saturating_add(usize::from(message.ack == AckLevel::Processed));
+        Some(message)
     }
 
     /// Nobody needs a message any more that was [taken from](Self::take_from) a
@@ -260,6 +278,7 @@ impl Inbound {
     pub(super) fn put_away(&mut self, message: &Received) {
         self.free(message.size());
         if message.ack == AckLevel::Processed {
+            self.lent = self.lent.saturating_sub(1);
             self.owe_result(message.seq, 0, String::new());
         }
     }

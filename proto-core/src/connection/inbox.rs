@@ -115,9 +115,15 @@ impl Inbox {
             .map_or(next, |(first, _)| first.max(self.taken))
     }
 
-    /// Whether message `seq`, which came, may be here.
-    pub(super) fn may_hold(&self, seq: u64) -> bool {
-        self.first().is_some_and(|(first, _)| first <= seq)
+    /// Whether message `seq` is here.
+    pub(super) fn holds(&self, seq: u64) -> bool {
+        [Lane::Messages, Lane::Replies, Lane::Events]
+            .into_iter()
+            .any(|lane| {
+                let queue = self.queue(lane);
+                let index = queue.partition_point(|message| message.seq < seq);
+                queue.get(index).is_some_and(|message| message.seq == seq)
+            })
     }
 
     /// Drops everything.

@@ -320,7 +320,6 @@ impl Connection {
                 if dropped {
                     self.timers.clear(Timer::Message);
                 }
-                self.spend()?;
                 return Ok(dropped);
             }
             Frame::Finish { end } => {

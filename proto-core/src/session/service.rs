@@ -16,10 +16,11 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::BTreeSet};
 
-/// There from the first request on, so that others cost nothing.
+/// There from the first request on, of either side, so that others cost nothing.
 #[derive(Debug)]
 pub(super) struct Service {
-    requests: Requests,
+    /// From the first request of this side's on.
+    requests: Option<Requests>,
     /// Requests of the peer's that it has withdrawn and that are not settled.
     cancelled: BTreeSet<u64>,
     /// From the first subscription on.
@@ -29,7 +30,7 @@ pub(super) struct Service {
 impl Service {
     fn new() -> Service {
         Service {
-            requests: Requests::new(),
+            requests: None,
             cancelled: BTreeSet::new(),
             subscriptions: None,
         }
@@ -88,13 +89,16 @@ impl Session {
         let deadline = self.connection.deadline_of(now, &message);
         let id = send(self, message)
             .inspect_err(|error| self.room_wanted |= error.reason == SendErrorReason::Full)?;
-        self.service().requests.sent(id, deadline);
+        let requests = &mut self.service().requests;
+        requests
+            .get_or_insert_with(Requests::new)
+            .sent(id, deadline);
         Ok(id)
     }
 
     /// What came of what was asked, once that is known; it is told once.
     pub fn take_answer(&mut self, id: MessageId) -> Option<Answer> {
-        let answer = self.service.as_mut()?.requests.take(id)?;
+        let answer = self.requests()?.take(id)?;
         if let Answer::Replied(reply) = &answer {
             self.connection.put_away(reply);
         }
@@ -104,16 +108,20 @@ impl Session {
     /// Nobody waits for the answer any more: the peer is told so, if it can
     /// matter to it.
     pub fn forget_answer(&mut self, id: MessageId) {
-        let Some(service) = &mut self.service else {
+        let Some(requests) = self.requests() else {
             return;
         };
-        match service.requests.forget(id) {
+        match requests.forget(id) {
             Some(Answer::Replied(reply)) => self.connection.put_away(&reply),
             Some(Answer::Failed(_)) => {}
             None => {
                 self.connection.cancel(id);
             }
         }
+    }
+
+    fn requests(&mut self) -> Option<&mut Requests> {
+        self.service.as_mut()?.requests.as_mut()
     }
 
     // --- Subscribing ----------------------------------------------------------------
@@ -175,6 +183,9 @@ impl Session {
     pub(super) fn on_cancelled(&mut self, seq: u64, waiters: &mut Waiters) {
         let connection = &self.connection;
         let service = self.service.get_or_insert_with(|| Box::new(Service::new()));
+        if service.cancelled.contains(&seq) {
+            return;
+        }
         // So there are never more than the window allows.
         service
             .cancelled
@@ -198,8 +209,10 @@ impl Session {
             return;
         };
         let connection = &mut self.connection;
-        while let Some(reply) = connection.take_from(Lane::Replies) {
-            match service.requests.replied(reply) {
+        while let Some(requests) = &mut service.requests
+            && let Some(reply) = connection.take_from(Lane::Replies)
+        {
+            match requests.replied(reply) {
                 Ok(id) => waiters.wake_for(|interest| interest == Interest::Outcome(id)),
                 // Whoever asked has gone.
                 Err(reply) => connection.put_away(&reply),
@@ -235,10 +248,10 @@ impl Session {
         outcome: Outcome,
         waiters: &mut Waiters,
     ) -> Option<Outcome> {
-        let Some(service) = &mut self.service else {
+        let Some(requests) = self.requests() else {
             return Some(outcome);
         };
-        match service.requests.told(id, outcome) {
+        match requests.told(id, outcome) {
             Ok(done) => {
                 if done {
                     waiters.wake_for(|interest| interest == Interest::Outcome(id));
@@ -256,7 +269,7 @@ impl Session {
         let Some(service) = &self.service else {
             return false;
         };
-        self.connection.has(Lane::Replies)
+        (service.requests.is_some() && self.connection.has(Lane::Replies))
             || service.subscriptions.as_ref().is_some_and(|subscriptions| {
                 self.connection.has(Lane::Events) || !subscriptions.untold.is_empty()
             })
@@ -264,8 +277,8 @@ impl Session {
 
     /// Requests that reach their deadline.
     pub(super) fn expire_requests(&mut self, now: Time, waiters: &mut Waiters) {
-        if let Some(service) = &mut self.service {
-            service.requests.expire(now, |id| {
+        if let Some(requests) = self.requests() {
+            requests.expire(now, |id| {
                 waiters.wake_for(|interest| interest == Interest::Outcome(id));
             });
         }
@@ -273,16 +286,17 @@ impl Session {
 
     /// When a request reaches its deadline, at the earliest.
     pub(super) fn next_request_timeout(&self) -> Time {
-        match &self.service {
-            Some(service) => service.requests.next_timeout(),
-            None => Time::NEVER,
-        }
+        let requests = self
+            .service
+            .as_ref()
+            .and_then(|service| service.requests.as_ref());
+        requests.map_or(Time::NEVER, Requests::next_timeout)
     }
 
     /// Gives back memory that holds nothing.
     pub(super) fn release_service(&mut self) {
-        if let Some(service) = &mut self.service {
-            service.requests.release();
+        if let Some(requests) = self.requests() {
+            requests.release();
         }
     }
 }

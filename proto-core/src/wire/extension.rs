@@ -135,26 +135,31 @@ impl Extension {
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Extension> {
         let length = reader.varint().filter(|n| *n <= MAX_EXTENSION as u64)?;
         let mut items = Reader::new(reader.bytes(length)?);
-        let mut extension = Extension::default();
+        let (mut time_left, mut missed, mut redelivered) = (None, None, false);
         while !items.is_empty() {
             let id = items.varint()?;
             let length = items.varint()?;
-            let value = items.bytes(length)?;
-            let mut value = Reader::new(value);
-            let mut number = || value.varint().filter(|_| value.is_empty());
-            match id {
-                TIME_LEFT if extension.time_left == 0 => {
-                    let left = Duration::from_millis(number()?);
-                    extension = extension.with_time_left(left);
+            let mut value = Reader::new(items.bytes(length)?);
+            let known = match id {
+                TIME_LEFT => &mut time_left,
+                MISSED => &mut missed,
+                REDELIVERED if !redelivered && value.is_empty() => {
+                    redelivered = true;
+                    continue;
                 }
-                MISSED if extension.missed == 0 => extension = extension.with_missed(number()?),
-                REDELIVERED if !extension.redelivered && value.is_empty() => {
-                    extension.redelivered = true;
-                }
-                TIME_LEFT | REDELIVERED | MISSED => return None,
-                _ => {}
+                REDELIVERED => return None,
+                _ => continue,
+            };
+            let number = value.varint().filter(|_| value.is_empty())?;
+            if known.replace(number).is_some() {
+                return None;
             }
         }
-        Some(extension)
+        let mut extension = Extension::default().with_missed(missed.unwrap_or(0));
+        extension.redelivered = redelivered;
+        Some(match time_left {
+            Some(left) => extension.with_time_left(Duration::from_millis(left)),
+            None => extension,
+        })
     }
 }

@@ -1,41 +1,12 @@
-//! The transcripts of PROTOCOL.md, section 12, byte for byte.
+//! The transcript of a session that goes on over a second stream.
 
+use super::{Fixed, check};
 use bytes::Buf;
-use core::convert::Infallible;
-use rand_core::{TryCryptoRng, TryRng};
 use sealpipe_core::{
-    AckLevel, Close, Config, ConfigBuilder, Connection, Event, Key, Message, Outcome, RecvBuf,
-    Role, SendBuf, Time,
+    AckLevel, Config, ConfigBuilder, Connection, Event, Message, Outcome, RecvBuf, Role, SendBuf,
+    Time,
 };
-use std::{fmt::Write, sync::Arc};
-
-const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
-
-/// The randomness that section 12 gives each side.
-struct Fixed {
-    ephemeral: u8,
-    drawn: bool,
-}
-
-impl TryRng for Fixed {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        panic!("the core draws bytes")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        panic!("the core draws bytes")
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        bytes.fill(if self.drawn { 0xc3 } else { self.ephemeral });
-        self.drawn = true;
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}
+use std::sync::Arc;
 
 struct Side {
     name: &'static str,
@@ -88,68 +59,6 @@ impl Side {
         }
         self.connection.handle_idle();
     }
-}
-
-fn run(config: impl Fn() -> ConfigBuilder) -> Vec<(&'static str, Vec<u8>)> {
-    let mut initiator = Side::new(config(), Role::Initiator);
-    let mut responder = Side::new(config(), Role::Responder);
-    let mut lines = Vec::new();
-    let message = Message::new("hello").with_ack(AckLevel::Processed);
-    let id = initiator.connection.send(Time::ZERO, message).unwrap();
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    let message = responder.connection.recv().unwrap();
-    assert_eq!(message.payload, "hello");
-    responder.connection.settle(message.seq, Ok(())).unwrap();
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    let mut events = std::iter::from_fn(|| initiator.connection.poll_event());
-    assert!(events.any(|event| event
-        == Event::Outcome {
-            id,
-            outcome: Outcome::Processed
-        }));
-    initiator
-        .connection
-        .close(Time::ZERO, Close::new(Close::GOING_AWAY, "bye"));
-    initiator.write(&mut lines);
-    responder.read(&lines);
-    responder.write(&mut lines);
-    initiator.read(&lines);
-    assert!(initiator.connection.is_drained() && responder.connection.is_drained());
-    lines
-}
-
-/// Compares with the block under `heading`.
-fn check(heading: &str, lines: &[(&str, Vec<u8>)]) {
-    let mut block = String::new();
-    for (side, bytes) in lines {
-        write!(block, "{side}: ").unwrap();
-        bytes
-            .iter()
-            .for_each(|byte| write!(block, "{byte:02x}").unwrap());
-        block.push('\n');
-    }
-    let section = PROTOCOL.split(heading).nth(1).unwrap_or_default();
-    let written = section
-        .split("```")
-        .nth(1)
-        .unwrap_or_default()
-        .trim_start_matches("text")
-        .trim_start();
-    assert!(
-        written == block,
-        "PROTOCOL.md says under \"{heading}\":\n{written}\nbut what goes over the wire is:\n{block}"
-    );
-}
-
-#[test]
-fn plain() {
-    check("### 12.1 Plain", &run(Config::plain));
 }
 
 /// A stream is lost, and another follows.
@@ -213,13 +122,4 @@ fn run_resumed() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn resumed() {
     check("### 12.3 Plain, resumed", &run_resumed());
-}
-
-#[test]
-fn sealed() {
-    let key: [u8; 32] = core::array::from_fn(|index| index as u8);
-    check(
-        "### 12.2 Sealed",
-        &run(|| Config::sealed(Key::from_bytes(key))),
-    );
 }
