@@ -135,7 +135,7 @@ impl<R: Runtime> ReconnectingClient<R> {
         let ended = {
             let mut current = lock(&self.0.current);
             let connection = current.connection.clone()?;
-            if connection.is_connected() {
+            if connection.is_connected() || connection.is_suspended() {
                 return Some(connection);
             }
             current.connection = None;

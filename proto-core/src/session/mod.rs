@@ -16,7 +16,7 @@ use crate::{
     connection::Connection,
     error::{ConnectionError, SendError, SendErrorReason, SettleError},
     event::{Event, MessageId, Opened},
-    message::{Message, Outcome, Received, Rejection},
+    message::{AckLevel, Kind, Message, Outcome, Received, Rejection},
     time::Time,
 };
 use alloc::boxed::Box;
@@ -143,7 +143,7 @@ impl Session {
         output: &mut SendBuf,
         waiters: &mut Waiters,
     ) -> bool {
-        if self.write_failed {
+        if self.write_failed || self.wants_stream() {
             return false;
         }
         self.unwritten = self.connection.poll_transmit(now, output);
@@ -158,7 +158,9 @@ impl Session {
 
     /// Whether there is anything to write, in the output buffer or to be put there.
     pub fn wants_transmit(&self) -> bool {
-        !self.write_failed && (self.unwritten || self.connection.wants_transmit())
+        !self.write_failed
+            && !self.wants_stream()
+            && (self.unwritten || self.connection.wants_transmit())
     }
 
     /// Whether the stream is to be closed once the output buffer is empty.
@@ -274,12 +276,18 @@ impl Session {
         Ok(id)
     }
 
-    /// Queues a message whose outcome is only counted.
+    /// Queues a message whose outcome is only counted. A reply or an event of level
+    /// *none* is sent at level *received* where the session can be resumed.
     ///
     /// # Errors
     /// As [`Connection::send_untracked`].
     #[inline]
-    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
+    pub fn send_untracked(&mut self, now: Time, mut message: Message) -> Result<(), SendError> {
+        // What answers a question must outlive the stream, too.
+        let answers = matches!(message.kind, Kind::Reply | Kind::Error | Kind::Event);
+        if answers && message.ack == AckLevel::None && self.connection.session().is_some() {
+            message.ack = AckLevel::Received;
+        }
         let sent = self.connection.send_untracked(now, message);
         if let Err(error) = &sent {
             self.room_wanted |= error.reason == SendErrorReason::Full;

@@ -2,8 +2,8 @@
 
 use super::{Session, Waiters};
 use crate::{
-    buffer::RecvBuf, connection::Connection, connection::ResumePoint, error::ResumeError,
-    event::Event, time::Time,
+    buffer::RecvBuf, connection::ResumePoint, error::ResumeError, event::Event, time::Time,
+    wire::Status,
 };
 use rand_core::TryCryptoRng;
 
@@ -32,6 +32,13 @@ impl Session {
     pub fn answer_resume(&mut self, now: Time, point: Option<ResumePoint>, waiters: &mut Waiters) {
         self.resuming = None;
         self.connection.answer_resume(now, point);
+        self.dispatch(waiters);
+    }
+
+    /// The peer is to ask again later.
+    pub fn refuse_to_resume(&mut self, status: Status, waiters: &mut Waiters) {
+        self.resuming = None;
+        self.connection.refuse(status);
         self.dispatch(waiters);
     }
 

@@ -10,7 +10,7 @@ use crate::{
     connection::inbox::Lane,
     error::{SendError, SendErrorReason},
     event::MessageId,
-    message::{AckLevel, Kind, Message, Outcome},
+    message::{AckLevel, Message, Outcome},
     service::Pattern,
     time::Time,
 };

@@ -148,8 +148,8 @@ impl Subscriptions {
     pub(super) fn renew(&mut self) {
         self.untold = Queue::new();
         for one in self.open.values() {
-            let mut told = self.untold.iter();
-            if !told.any(|(_, pattern)| *pattern == one.pattern) {
+            let told = self.untold.iter().any(|(_, told)| *told == one.pattern);
+            if !told {
                 self.untold
                     .push_back((Kind::Subscribe, one.pattern.clone()));
             }
