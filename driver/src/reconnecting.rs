@@ -37,6 +37,10 @@ type Observe = dyn Fn(&Change) + Send + Sync;
 /// the next one, as long as its time allows; one of which that is not known is
 /// reported as [`SendError::Unknown`], for only the program knows whether a second
 /// copy does harm. Order holds within a connection.
+///
+/// With [`resumption`](sealpipe_core::ConfigBuilder::resumption) on both sides a
+/// connection goes on by itself when its stream is lost, and all of this is only for
+/// when that cannot be: the server took too long to come back.
 pub struct ReconnectingClient<R: Runtime>(Arc<Inner<R>>);
 
 struct Inner<R: Runtime> {
