@@ -1,11 +1,12 @@
-//! What must happen while no one waits: timers, acks, pongs, flushing, and
-//! noticing that the peer has gone.
+//! What must happen while no one waits: timers, acks, pongs, flushing, noticing
+//! that the peer has gone, and bringing another stream where the session goes on.
 
 use crate::{
-    Runtime, Timer,
-    shared::{Now, Shared, Step},
+    Error, Runtime, Timer,
+    shared::{Now, Shared, Step, Transport},
 };
-use sealpipe_core::session::Duty;
+use sealpipe_core::{Time, session::Duty};
+use sealpipe_endpoint::Backoff;
 use std::{
     future::Future,
     pin::Pin,
@@ -13,19 +14,60 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+/// Reaches the same server again.
+pub(crate) type Dial<R> = Box<dyn FnMut() -> Result<Transport<R>, Error> + Send>;
+
+/// When to dial again.
+struct Redial<R: Runtime> {
+    dial: Dial<R>,
+    backoff: Backoff,
+    /// [`Time::ZERO`] while the stream stands.
+    at: Time,
+}
+
 /// One small task a connection. It sleeps while the program drives, and while
 /// nothing happens.
 pub(crate) struct Background<R: Runtime> {
     shared: Arc<Shared<R>>,
     timer: Option<R::Timer>,
+    redial: Option<Box<Redial<R>>>,
 }
 
 impl<R: Runtime> Background<R> {
-    pub(crate) fn new(shared: Arc<Shared<R>>) -> Background<R> {
+    pub(crate) fn new(shared: Arc<Shared<R>>, dial: Option<Dial<R>>) -> Background<R> {
+        let redial = dial.map(|dial| {
+            let seed = R::now().as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
+            Box::new(Redial {
+                dial,
+                backoff: Backoff::new(seed),
+                at: Time::ZERO,
+            })
+        });
         Background {
             shared,
             timer: None,
+            redial,
         }
+    }
+
+    /// Gets another stream, if one is wanted and it is time; says when it will be.
+    fn bring_stream(&mut self, now: Time) -> Option<Time> {
+        if !self.shared.session(|session| session.wants_stream()) {
+            return None;
+        }
+        self.shared.drop_stream();
+        let redial = self.redial.as_deref_mut()?;
+        if now < redial.at {
+            return Some(redial.at);
+        }
+        redial.at = now.saturating_add(redial.backoff.next_delay());
+        let resumed = (redial.dial)().map(|transport| self.shared.resume(transport, now));
+        match resumed {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => tracing::warn!(%error, "a session cannot be resumed"),
+            Err(error) => tracing::debug!(%error, "the server is not reached yet"),
+        }
+        Some(redial.at)
     }
 }
 
@@ -33,10 +75,16 @@ impl<R: Runtime> Future for Background<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Background { shared, timer } = &mut *self;
+        let this = &mut *self;
         loop {
-            shared.set_background(context.waker());
+            this.shared.set_background(context.waker());
             let now = R::now();
+            let dial_at = this.bring_stream(now);
+            let Background {
+                shared,
+                timer,
+                redial,
+            } = &mut *this;
             if shared.background(now) == Duty::Drive {
                 let mut time = Now::at(now);
                 shared.drive_write(&mut time, |_, _| {});
@@ -48,9 +96,16 @@ impl<R: Runtime> Future for Background<R> {
                 {
                     return Poll::Ready(());
                 }
+                if shared.session(|session| session.wants_stream()) {
+                    shared.drop_stream();
+                    if dial_at.is_none() && redial.is_some() {
+                        continue;
+                    }
+                }
                 shared.release();
             }
-            let Some(at) = shared.session(|session| session.background_sleeps()) else {
+            let look_at = shared.session(|session| session.background_sleeps());
+            let Some(at) = look_at.into_iter().chain(dial_at).min() else {
                 return Poll::Pending;
             };
             let timer = match timer {

@@ -2,6 +2,8 @@
 
 use crate::{
     Connection, Error, LocalHalves, Runtime,
+    background::Dial,
+    opening::{Opening, Sessions},
     shared::Transport,
     timeout::{sleep, timeout},
 };
@@ -155,13 +157,26 @@ impl<R: Runtime> ConnectOptions<R> {
         let LocalHalves {
             read, write, peer, ..
         } = self.reach(endpoint)?;
-        Connection::establish(
+        let dial = self.config.resumption().then(|| self.dial(endpoint));
+        let opening = Opening::begin(
             Transport::native((read, write)),
             Role::Initiator,
             self.config.clone(),
             Arc::new(peer),
-        )
-        .await
+            dial,
+        )?;
+        let opened = opening.finish(&Sessions::default()).await?;
+        // An initiator's stream is never handed to another session.
+        opened.ok_or(Error::Connection(ConnectionError::Finished))
+    }
+
+    /// Reaches the same server again, whose identity is checked as before.
+    fn dial(&self, endpoint: &Endpoint) -> Dial<R> {
+        let (options, endpoint) = (self.clone(), endpoint.clone());
+        Box::new(move || {
+            let LocalHalves { read, write, .. } = options.reach(&endpoint)?;
+            Ok(Transport::native((read, write)))
+        })
     }
 
     fn reach(&self, endpoint: &Endpoint) -> Result<LocalHalves<R>, Error> {

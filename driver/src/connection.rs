@@ -2,16 +2,15 @@
 
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
-    SubscribeError, Subscription, WriteHalf,
-    background::Background,
-    memory,
+    SubscribeError, Subscription, WriteHalf, memory,
+    opening::{Opening, Sessions},
     shared::{Now, Shared, Transport},
     timeout::timeout,
 };
 use bytes::Bytes;
 use futures_util::future::try_join;
 use sealpipe_core::{
-    Close, Config, Connection as Core, ConnectionError, Message, Role, SendErrorReason, Stats,
+    Close, Config, ConnectionError, Message, Role, SendErrorReason, Stats,
     session::{Backlog, Interest, Place, Session},
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
@@ -241,41 +240,20 @@ impl<R: Runtime> Connection<R> {
         config: Arc<Config>,
         peer: Arc<OnceLock<Peer>>,
     ) -> Result<Connection<R>, Error> {
-        let core = Core::new(config.clone(), role, &mut getrandom::SysRng, R::now())?;
-        let shared = Arc::new(Shared::new(core, transport));
-        R::spawn(Background::new(shared.clone()));
-        let mut owner = Owner {
-            shared,
-            peer,
-            config,
-            handshake_hash: None,
-        };
-        let mut waiting = Waiting::new(&owner.shared);
-        let opened = poll_fn(|context| {
-            waiting.poll(context, Interest::Progress, true, |session| {
-                match (session.opened(), session.connection().end()) {
-                    // The initiator's first record must have gone out, too.
-                    (Some(_), None) if session.wants_transmit() => None,
-                    // Also if the peer has gone again: what it sent before is there
-                    // to be received.
-                    (Some(_), _) => Some(Ok(session.take_opened())),
-                    (None, end) => end.map(|end| Err(end.clone())),
-                }
-            })
+        let opening = Opening::begin(transport, role, config, peer, None)?;
+        opening.finish(&Sessions::default()).await?.ok_or_else(|| {
+            // Without sessions that are known nobody has resumed one.
+            Error::Connection(ConnectionError::Finished)
         })
-        .await;
-        drop(waiting);
-        let opened =
-            opened.inspect_err(|error| tracing::debug!(%error, ?role, "handshake failed"))?;
-        let hash = opened.and_then(|opened| opened.handshake_hash);
-        tracing::debug!(?role, sealed = hash.is_some(), "connection open");
-        owner.handshake_hash = hash.map(Box::new);
-        Ok(Connection {
+    }
+
+    pub(crate) fn new(owner: Owner<R>) -> Connection<R> {
+        Connection {
             owner: Arc::new(owner),
             recv_place: Place::default(),
             end_told: false,
             send_place: Place::default(),
-        })
+        }
     }
 
     pub(crate) fn shared(&self) -> &Shared<R> {
@@ -435,6 +413,14 @@ impl<R: Runtime> Connection<R> {
             .session(|session| session.connection().is_open())
     }
 
+    /// Whether the stream was lost and the connection waits to go on over another one
+    /// ([`resumption`](sealpipe_core::ConfigBuilder::resumption)). What is sent
+    /// meanwhile is queued.
+    pub fn is_suspended(&self) -> bool {
+        self.shared()
+            .session(|session| session.connection().is_suspended())
+    }
+
     /// Why the connection has ended, once it has.
     pub fn end(&self) -> Option<ConnectionError> {
         self.shared()
@@ -455,7 +441,11 @@ impl<R: Runtime> Connection<R> {
     /// Sealed mode: a hash that is the same on both sides and on no other
     /// connection, for channel binding.
     pub fn handshake_hash(&self) -> Option<[u8; 32]> {
-        self.owner.handshake_hash.as_deref().copied()
+        // Of the stream that it goes on over, if it has had several.
+        let later = self
+            .shared()
+            .session(|session| session.opened()?.handshake_hash);
+        later.or_else(|| self.owner.handshake_hash.as_deref().copied())
     }
 
     /// Owned halves, for two tasks. The connection ends when both are dropped.

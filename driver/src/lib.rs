@@ -10,6 +10,7 @@ mod incoming;
 mod listener;
 mod local;
 mod memory;
+mod opening;
 mod reconnecting;
 mod request;
 mod runtime;

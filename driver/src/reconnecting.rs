@@ -37,6 +37,10 @@ type Observe = dyn Fn(&Change) + Send + Sync;
 /// the next one, as long as its time allows; one of which that is not known is
 /// reported as [`SendError::Unknown`], for only the program knows whether a second
 /// copy does harm. Order holds within a connection.
+///
+/// With [`resumption`](sealpipe_core::ConfigBuilder::resumption) on both sides a
+/// connection goes on by itself when its stream is lost, and all of this is only for
+/// when that cannot be: the server took too long to come back.
 pub struct ReconnectingClient<R: Runtime>(Arc<Inner<R>>);
 
 struct Inner<R: Runtime> {
@@ -135,7 +139,7 @@ impl<R: Runtime> ReconnectingClient<R> {
         let ended = {
             let mut current = lock(&self.0.current);
             let connection = current.connection.clone()?;
-            if connection.is_connected() {
+            if connection.is_connected() || connection.is_suspended() {
                 return Some(connection);
             }
             current.connection = None;

@@ -7,7 +7,7 @@ use crate::{ReadHalf, Runtime, Spare, WriteHalf};
 use bytes::BufMut;
 use futures_util::task::{ArcWake, waker_ref};
 use sealpipe_core::{
-    Connection as Core, RecvBuf, SendBuf, Time,
+    Connection as Core, RecvBuf, ResumeError, ResumePoint, SendBuf, Time,
     session::{Duty, Interest, Place, Session, Waiters},
 };
 use std::{
@@ -155,6 +155,12 @@ struct Signals {
 }
 
 impl Signals {
+    /// Who drives next asks the transport itself.
+    fn disarm(&self) {
+        self.read_armed.store(false, Ordering::SeqCst);
+        self.write_armed.store(false, Ordering::SeqCst);
+    }
+
     /// Whether the transport wakes somebody as soon as there is something to do.
     fn attend(&self, session: &Session) -> bool {
         let [read, write] =
@@ -167,8 +173,7 @@ impl ArcWake for Signals {
     /// One waker serves both directions: which of them is ready is found out by
     /// whoever drives.
     fn wake_by_ref(signals: &Arc<Self>) {
-        signals.read_armed.store(false, Ordering::SeqCst);
-        signals.write_armed.store(false, Ordering::SeqCst);
+        signals.disarm();
         let woken = {
             let mut waiters = lock(&signals.waiters);
             waiters.wake_driver();
@@ -581,6 +586,62 @@ impl<R: Runtime> Shared<R> {
 
     pub(crate) fn set_background(&self, waker: &Waker) {
         lock(&self.signals.waiters).set_background(waker);
+    }
+
+    // --- Other streams --------------------------------------------------------------
+
+    /// Lets go of a stream that is lost, and of what its buffers hold.
+    pub(crate) fn drop_stream(&self) {
+        let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
+        reader.io = None;
+        reader.buf = RecvBuf::new();
+        writer.io = None;
+        writer.buf = SendBuf::new();
+        writer.unflushed = false;
+        self.signals.disarm();
+    }
+
+    /// Begins to resume the session over another stream.
+    pub(crate) fn resume(&self, transport: Transport<R>, now: Time) -> Result<(), ResumeError> {
+        let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
+        reader.io = Some(transport.read);
+        #[cfg(windows)]
+        {
+            reader.verify = transport.verify;
+        }
+        writer.io = Some(transport.write);
+        self.with(|session, waiters| session.resume(&mut getrandom::SysRng, now, waiters))
+    }
+
+    /// Goes on over the stream of `fresh`, which ends.
+    pub(crate) fn adopt(&self, fresh: &Shared<R>, now: Time) -> Result<(), ResumeError> {
+        let (mut new_reader, mut new_writer) = (lock(&fresh.reader), lock(&fresh.writer));
+        let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
+        fresh.with(|fresh, waiters| {
+            let adopted = self.session(|session| session.adopt(now, fresh));
+            // Its background has nothing left to do.
+            waiters.wake_background();
+            adopted
+        })?;
+        reader.io = new_reader.io.take();
+        reader.buf = std::mem::take(&mut new_reader.buf);
+        writer.io = new_writer.io.take();
+        writer.buf = std::mem::take(&mut new_writer.buf);
+        writer.unflushed = new_writer.unflushed;
+        // The wakers that the stream has are those of `fresh`.
+        self.signals.disarm();
+        let buf = &mut reader.buf;
+        self.with(|session, waiters| session.take_adopted(now, buf, waiters));
+        Ok(())
+    }
+
+    /// Where the session stands, if its stream is lost; reads what is left of that.
+    pub(crate) fn resume_point(&self, now: Time) -> Option<ResumePoint> {
+        let mut now = Now::at(now);
+        // The peer has closed its end: the system knows, if nobody has looked yet.
+        self.signals.disarm();
+        while self.drive_read(&mut now, |_, _, _| {}) == Step::Progress {}
+        self.session(|session| session.connection().resume_point())
     }
 
     /// Gives back the memory of what is empty.

@@ -315,7 +315,11 @@ fn a_replayed_first_message_gains_nothing() {
         let ready = |e: &Event| *e == Event::ResumeReady;
         replayed.take(true);
         assert!(!replayed.events.iter().any(ready));
-        let adopted = lossy.pair.server.connection.adopt(now, replayed.connection);
+        let adopted = lossy
+            .pair
+            .server
+            .connection
+            .adopt(now, &mut replayed.connection);
         assert_eq!(adopted, Err(ResumeError::NotReady));
     }
     assert_eq!(lossy.point(), before);
@@ -360,7 +364,7 @@ fn a_stale_point_is_refused_and_the_peer_tries_again() {
         let confirms = lossy.pair.client.take_output(now);
         fresh.feed(now, &confirms);
         let server = &mut lossy.pair.server;
-        let adopted = server.connection.adopt(now, fresh.connection);
+        let adopted = server.connection.adopt(now, &mut fresh.connection);
         assert_eq!(adopted, Err(ResumeError::Stale));
         assert!(server.connection.is_suspended());
         lossy.cut();
@@ -384,16 +388,16 @@ fn calls_at_the_wrong_time_are_refused() {
     let server = &mut lossy.pair.server.connection;
     assert_eq!(server.session(), Some(session));
     assert_eq!(server.resume(&mut rng, now), Err(ResumeError::Role));
-    let stranger = Side::new(on(false), Role::Responder, 3, now).connection;
-    assert_eq!(server.adopt(now, stranger), Err(ResumeError::NotReady));
+    let mut stranger = Side::new(on(false), Role::Responder, 3, now).connection;
+    assert_eq!(server.adopt(now, &mut stranger), Err(ResumeError::NotReady));
     lossy.reconnect();
     let client = &mut lossy.pair.client.connection;
     assert!(client.is_suspended(), "until there is an answer");
     assert_eq!(client.resume(&mut rng, now), Err(ResumeError::NotSuspended));
     lossy.run(true, usize::MAX);
-    let stranger = Side::new(on(false), Role::Responder, 3, now).connection;
+    let mut stranger = Side::new(on(false), Role::Responder, 3, now).connection;
     let server = &mut lossy.pair.server.connection;
-    assert_eq!(server.adopt(now, stranger), Err(ResumeError::NotReady));
+    assert_eq!(server.adopt(now, &mut stranger), Err(ResumeError::NotReady));
     assert!(server.is_open());
 }
 

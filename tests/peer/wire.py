@@ -27,7 +27,7 @@ WITH_CORRELATION = ("request", "reply", "error", "subscribe", "unsubscribe")
 WITH_TOPIC = ("event", "subscribe", "unsubscribe")
 ASKING, ANSWERS = ("request", "subscribe", "unsubscribe"), ("reply", "error")  # section 6.8
 LEVELS = ("none", "received", "processed")
-TIME_LEFT, MISSED = 0, 2                        # items of the extension (section 6.2)
+TIME_LEFT, REDELIVERED, MISSED = 0, 1, 2         # items of the extension (section 6.2)
 ITEM_MAX = 2 ** 30 - 1
 
 # Codes of CLOSE (section 7.2).
@@ -270,12 +270,12 @@ def known_items(extension: Optional[bytes]) -> Dict[int, int]:
     """What is understood of an extension."""
     known: Dict[int, int] = {}
     for number, raw in items(extension or b"", "DATA: the extension"):
-        if number not in (TIME_LEFT, MISSED):
+        if number not in (TIME_LEFT, REDELIVERED, MISSED):
             continue
         if number in known:
             raise Violation(f"DATA: item {number} of the extension comes twice")
         reader = Reader(raw, f"DATA: item {number} of the extension")
-        known[number] = min(reader.varint(), ITEM_MAX)
+        known[number] = 1 if number == REDELIVERED else min(reader.varint(), ITEM_MAX)
         reader.end()
     return known
 

@@ -11,7 +11,11 @@ pub(crate) use unix::{identify, next_client, waiting};
 #[cfg(windows)]
 pub(crate) use windows::{next_client, verified, waiting};
 
-use crate::{Connection, Error, Runtime, shared::Transport};
+use crate::{
+    Connection, Error, Runtime,
+    opening::{Opening, Sessions},
+    shared::Transport,
+};
 use futures_channel::mpsc;
 use futures_core::Stream;
 use futures_util::future::{AbortHandle, abortable};
@@ -102,6 +106,7 @@ impl<R: Runtime> ListenOptions<R> {
                 max: self.handshakes,
             },
             ready,
+            sessions: Arc::default(),
         };
         #[cfg(unix)]
         let acceptors = unix::start(listener, intake)?;
@@ -234,6 +239,7 @@ struct Intake<R: Runtime> {
     address: Address,
     handshakes: Handshakes,
     ready: mpsc::Sender<Connection<R>>,
+    sessions: Arc<Sessions<R>>,
 }
 
 // Not derived: that would ask the runtime to be `Clone` in the same breath.
@@ -245,6 +251,7 @@ impl<R: Runtime> Clone for Intake<R> {
             address: self.address.clone(),
             handshakes: self.handshakes.clone(),
             ready: self.ready.clone(),
+            sessions: self.sessions.clone(),
         }
     }
 }
@@ -266,9 +273,17 @@ impl<R: Runtime> Intake<R> {
             self.address.clone(),
             self.ready.clone(),
         );
+        let sessions = self.sessions.clone();
         R::spawn(async move {
-            match Connection::establish(transport, Role::Responder, config, peer).await {
-                Ok(connection) => {
+            let opening = Opening::begin(transport, Role::Responder, config, peer, None);
+            let opened = match opening {
+                Ok(opening) => opening.finish(&sessions).await,
+                Err(error) => Err(error),
+            };
+            match opened {
+                // The stream of a connection that was accepted before.
+                Ok(None) => {}
+                Ok(Some(connection)) => {
                     // Errors mean that the listener has gone, and the connection with it.
                     if poll_fn(|context| ready.poll_ready(context)).await.is_ok() {
                         let _ = ready.start_send(connection);

@@ -48,10 +48,10 @@ struct Inner<R: Runtime> {
     topics: Mutex<Topics<ClientId>>,
     /// The phase has changed.
     changed: Event,
-    /// It is to stop: a look at the state without its lock.
-    stopping: AtomicBool,
     /// A client has gone.
     left: Event,
+    /// It is to stop: a look at the state without its lock.
+    stopping: AtomicBool,
     /// When the last message came, in nanoseconds of the runtime's clock.
     last_message: AtomicU64,
     messages: AtomicU64,
@@ -106,8 +106,8 @@ impl<R: Runtime> Server<R> {
             }),
             topics: Mutex::default(),
             changed: Event::new(),
-            stopping: AtomicBool::new(false),
             left: Event::new(),
+            stopping: AtomicBool::new(false),
             last_message: AtomicU64::new(R::now().as_nanos()),
             messages: AtomicU64::new(0),
         });

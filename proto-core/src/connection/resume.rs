@@ -3,7 +3,7 @@
 use super::{Connection, Phase, Role, budget::Idle, setup::Setup, timers::Timer};
 use crate::{
     buffer::RecvBuf,
-    error::{ConnectionError, ResumeError, Timeout, Violation},
+    error::{Close, ConnectionError, ResumeError, Timeout, Violation},
     event::{Event, Opened},
     key::KeyId,
     time::Time,
@@ -49,6 +49,11 @@ impl Connection {
     /// while an initiator tries: until [`Event::Resumed`] or [`Event::Restarted`].
     pub fn is_suspended(&self) -> bool {
         self.end.is_none() && self.is_resuming()
+    }
+
+    /// Whether it waits for another stream, and none is being tried.
+    pub fn wants_stream(&self) -> bool {
+        self.phase == Phase::Suspended
     }
 
     /// The session's id, by which a peer names it that wants to resume it. `None`
@@ -112,13 +117,18 @@ impl Connection {
     /// read into [`handle_input`](Self::handle_input) at once, the first messages
     /// may be in it.
     ///
+    /// `fresh` has ended then, without a word to the peer.
+    ///
     /// # Errors
     /// [`ResumeError`] if `fresh` is not ready for it, or the session has gone on
     /// since its resume point was taken. Close the new stream then, without a word:
     /// the peer asks again. This connection is as it was.
-    pub fn adopt(&mut self, now: Time, fresh: Connection) -> Result<(), ResumeError> {
+    pub fn adopt(&mut self, now: Time, fresh: &mut Connection) -> Result<(), ResumeError> {
         self.advance(now);
-        let ready = fresh.setup.filter(|_| fresh.phase == Phase::Ready);
+        let ready = fresh.setup.take_if(|_| fresh.phase == Phase::Ready);
+        let (keys, raw) = (fresh.keys.take(), core::mem::take(&mut fresh.raw));
+        let why = Close::new(Close::GOING_AWAY, "its stream goes on with another session");
+        fresh.end_with(ConnectionError::ClosedLocally(why), None);
         let (point, opened, record) = ready
             .and_then(|setup| Some((setup.point?, setup.opened?, setup.record)))
             .ok_or(ResumeError::NotReady)?;
@@ -130,8 +140,8 @@ impl Connection {
             return Err(ResumeError::NotSuspended);
         }
         resume.record = record;
-        self.keys = fresh.keys;
-        self.raw = fresh.raw;
+        self.keys = keys;
+        self.raw = raw;
         self.phase = Phase::Open;
         self.was_open = true;
         self.arm_keepalive();

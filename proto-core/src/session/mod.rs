@@ -6,6 +6,7 @@
 
 mod outcomes;
 mod requests;
+mod resumption;
 mod service;
 mod subscriptions;
 mod waiters;
@@ -15,13 +16,14 @@ use crate::{
     connection::Connection,
     error::{ConnectionError, SendError, SendErrorReason, SettleError},
     event::{Event, MessageId, Opened},
-    message::{Message, Outcome, Received, Rejection},
+    message::{AckLevel, Kind, Message, Outcome, Received, Rejection},
     time::Time,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
 use outcomes::Outcomes;
 pub use requests::Answer;
+pub use resumption::Resuming;
 use service::Service;
 pub use subscriptions::{Backlog, Next, SubscriptionId};
 pub use waiters::{Interest, Place, Waiters, Woken};
@@ -46,6 +48,7 @@ pub struct Session {
     service: Option<Box<Service>>,
     /// Boxed: it is asked for once or never.
     opened: Option<Box<Opened>>,
+    resuming: Option<Resuming>,
     /// Open, and what the handshake had to say may not have been written yet.
     opening: bool,
     /// How many answers to pings have come, and the last.
@@ -83,6 +86,7 @@ impl Session {
             outcomes: Outcomes::new(),
             service: None,
             opened: None,
+            resuming: None,
             opening: false,
             pongs: 0,
             round_trip: Duration::ZERO,
@@ -139,7 +143,7 @@ impl Session {
         output: &mut SendBuf,
         waiters: &mut Waiters,
     ) -> bool {
-        if self.write_failed {
+        if self.write_failed || self.wants_stream() {
             return false;
         }
         self.unwritten = self.connection.poll_transmit(now, output);
@@ -154,7 +158,9 @@ impl Session {
 
     /// Whether there is anything to write, in the output buffer or to be put there.
     pub fn wants_transmit(&self) -> bool {
-        !self.write_failed && (self.unwritten || self.connection.wants_transmit())
+        !self.write_failed
+            && !self.wants_stream()
+            && (self.unwritten || self.connection.wants_transmit())
     }
 
     /// Whether the stream is to be closed once the output buffer is empty.
@@ -208,7 +214,13 @@ impl Session {
                         waiters.wake_for(|interest| interest == Interest::Outcome(id));
                     }
                 }
-                Event::Open(opened) | Event::Resumed(opened) | Event::Restarted(opened) => {
+                Event::Restarted(opened) => {
+                    self.opened = Some(Box::new(opened));
+                    self.opening = true;
+                    self.subscribe_again(waiters);
+                    waiters.wake_for(|interest| interest == Interest::Progress);
+                }
+                Event::Open(opened) | Event::Resumed(opened) => {
                     self.opened = Some(Box::new(opened));
                     self.opening = true;
                     waiters.wake_for(|interest| interest == Interest::Progress);
@@ -220,10 +232,10 @@ impl Session {
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
                 Event::Cancelled { seq } => self.on_cancelled(seq, waiters),
-                Event::Suspended(_)
-                | Event::ResumeAsked { .. }
-                | Event::ResumeReady
-                | Event::Closed(_) => {}
+                event @ (Event::Suspended(_) | Event::ResumeAsked { .. } | Event::ResumeReady) => {
+                    self.sort_resumption(event, waiters)
+                }
+                Event::Closed(_) => {}
             }
         }
     }
@@ -264,12 +276,18 @@ impl Session {
         Ok(id)
     }
 
-    /// Queues a message whose outcome is only counted.
+    /// Queues a message whose outcome is only counted. A reply or an event of level
+    /// *none* is sent at level *received* where the session can be resumed.
     ///
     /// # Errors
     /// As [`Connection::send_untracked`].
     #[inline]
-    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
+    pub fn send_untracked(&mut self, now: Time, mut message: Message) -> Result<(), SendError> {
+        // What answers a question must outlive the stream, too.
+        let answers = matches!(message.kind, Kind::Reply | Kind::Error | Kind::Event);
+        if answers && message.ack == AckLevel::None && self.connection.session().is_some() {
+            message.ack = AckLevel::Received;
+        }
         let sent = self.connection.send_untracked(now, message);
         if let Err(error) = &sent {
             self.room_wanted |= error.reason == SendErrorReason::Full;

@@ -10,7 +10,7 @@ use crate::{
     connection::inbox::Lane,
     error::{SendError, SendErrorReason},
     event::MessageId,
-    message::{AckLevel, Kind, Message, Outcome},
+    message::{AckLevel, Message, Outcome},
     service::Pattern,
     time::Time,
 };
@@ -158,6 +158,14 @@ impl Session {
         self.sort_lanes(waiters);
     }
 
+    /// The peer is another process and knows nothing of them.
+    pub(super) fn subscribe_again(&mut self, waiters: &mut Waiters) {
+        if let Some(subscriptions) = self.subscriptions() {
+            subscriptions.renew();
+        }
+        self.sort_lanes(waiters);
+    }
+
     fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
         self.service.as_mut()?.subscriptions.as_mut()
     }
@@ -222,14 +230,14 @@ impl Session {
             }
             connection.put_away(&event);
         }
-        while let Some(pattern) = subscriptions.unwanted.front() {
+        while let Some((kind, pattern)) = subscriptions.untold.front() {
             // No request has this id: the answer is nobody's.
-            let sent = Message::subscription(Kind::Unsubscribe, 0, pattern.as_str())
+            let sent = Message::subscription(*kind, 0, pattern.as_str())
                 .is_ok_and(|message| connection.send_untracked(Time::ZERO, message).is_ok());
             if !sent && connection.end().is_none() {
                 break;
             }
-            subscriptions.unwanted.pop_front();
+            subscriptions.untold.pop_front();
         }
     }
 
@@ -263,7 +271,7 @@ impl Session {
         };
         (service.requests.is_some() && self.connection.has(Lane::Replies))
             || service.subscriptions.as_ref().is_some_and(|subscriptions| {
-                self.connection.has(Lane::Events) || !subscriptions.unwanted.is_empty()
+                self.connection.has(Lane::Events) || !subscriptions.untold.is_empty()
             })
     }
 

@@ -1,7 +1,7 @@
 //! Subscriptions of this side's: which events are for whom, until they are taken.
 
 use crate::{
-    message::Received,
+    message::{Kind, Received},
     queue::Queue,
     service::{Mail, Mailbox, Offered, Overflow, Pattern, Topics},
 };
@@ -59,8 +59,8 @@ pub(super) struct Subscriptions {
     next: u64,
     topics: Topics<SubscriptionId>,
     open: BTreeMap<SubscriptionId, Subscription>,
-    /// Patterns that nobody wants any more, and the peer has not been told.
-    pub(super) unwanted: Queue<Pattern>,
+    /// Patterns that are wanted, or not any more, and the peer has not been told.
+    pub(super) untold: Queue<(Kind, Pattern)>,
 }
 
 impl Subscriptions {
@@ -68,7 +68,7 @@ impl Subscriptions {
         let id = SubscriptionId(self.next);
         self.next = self.next.saturating_add(1);
         self.topics.insert(pattern, id);
-        self.unwanted.retain(|unwanted| unwanted != pattern);
+        self.untold.retain(|(_, untold)| untold != pattern);
         let Backlog {
             messages,
             bytes,
@@ -139,7 +139,20 @@ impl Subscriptions {
         };
         self.topics.remove(&closed.pattern, &id);
         if !self.wants(&closed.pattern) {
-            self.unwanted.push_back(closed.pattern);
+            self.untold.retain(|(_, untold)| *untold != closed.pattern);
+            self.untold.push_back((Kind::Unsubscribe, closed.pattern));
+        }
+    }
+
+    /// The peer is to be asked for everything again.
+    pub(super) fn renew(&mut self) {
+        self.untold = Queue::new();
+        for one in self.open.values() {
+            let told = self.untold.iter().any(|(_, told)| *told == one.pattern);
+            if !told {
+                self.untold
+                    .push_back((Kind::Subscribe, one.pattern.clone()));
+            }
         }
     }
 

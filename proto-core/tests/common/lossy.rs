@@ -125,9 +125,9 @@ impl Lossy {
 
     pub fn adopt(&mut self) -> Result<(), ResumeError> {
         let now = self.pair.now;
-        let fresh = self.fresh.take().expect("a new stream");
+        let mut fresh = self.fresh.take().expect("a new stream");
         let server = &mut self.pair.server;
-        server.connection.adopt(now, fresh.connection)?;
+        server.connection.adopt(now, &mut fresh.connection)?;
         (server.input, server.output) = (fresh.input, fresh.output);
         let _ = server.connection.handle_input(now, &mut server.input);
         Ok(())

@@ -149,10 +149,10 @@ impl Program {
                     fresh.connection.answer_resume(now, point);
                 }
                 Event::ResumeReady => {
-                    let fresh = self.fresh.take().expect("it is ready");
+                    let mut fresh = self.fresh.take().expect("it is ready");
                     self.new_stream();
                     (self.side.input, self.side.output) = (fresh.input, fresh.output);
-                    let adopted = self.side.connection.adopt(now, fresh.connection);
+                    let adopted = self.side.connection.adopt(now, &mut fresh.connection);
                     adopted.expect("nothing has happened since");
                     let _ = self.side.connection.handle_input(now, &mut self.side.input);
                     resuming.as_mut().expect("it resumes").resumed += 1;
