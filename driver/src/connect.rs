@@ -4,8 +4,8 @@ use crate::{
     Connection, Error, LocalHalves, Runtime,
     background::Dial,
     opening::{Opening, Sessions},
-    shared::Transport,
     timeout::{sleep, timeout},
+    transport::Transport,
 };
 use sealpipe_core::{Config, ConnectionError, Role, wire::Status};
 use sealpipe_endpoint::{Access, Backoff, Endpoint};

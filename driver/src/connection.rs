@@ -4,8 +4,9 @@ use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
     SubscribeError, Subscription, WriteHalf, memory,
     opening::{Opening, Sessions},
-    shared::{Now, Shared, Transport},
+    shared::{Now, Shared},
     timeout::timeout,
+    transport::Transport,
 };
 use bytes::Bytes;
 use futures_util::future::try_join;

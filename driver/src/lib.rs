@@ -19,6 +19,7 @@ mod server;
 mod shared;
 mod subscription;
 mod timeout;
+mod transport;
 #[cfg(feature = "serde")]
 mod typed;
 

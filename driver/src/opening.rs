@@ -5,7 +5,8 @@ use crate::{
     Connection, Error, Runtime,
     background::{Background, Dial},
     connection::{Owner, Waiting},
-    shared::{Shared, Transport, lock},
+    shared::{Shared, lock},
+    transport::Transport,
 };
 use sealpipe_core::{
     Config, Connection as Core, Opened, Role,

@@ -3,7 +3,10 @@
 //! Whoever waits moves the bytes. Each direction has one driver at a time, who
 //! holds its lock; the session's lock is never held across I/O.
 
-use crate::{ReadHalf, Runtime, Spare, WriteHalf};
+use crate::{
+    ReadHalf, Runtime, WriteHalf,
+    transport::{Read, Transport, Write},
+};
 use bytes::BufMut;
 use futures_util::task::{ArcWake, waker_ref};
 use sealpipe_core::{
@@ -29,95 +32,6 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
         Ok(guard) => Some(guard),
         Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         Err(std::sync::TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Called once, with the first bytes read and before they are looked at. On
-/// Windows a client is known only after it has sent something.
-#[cfg(windows)]
-pub(crate) type Verify = Box<dyn FnOnce(std::os::windows::io::BorrowedHandle<'_>) -> bool + Send>;
-
-/// A socket or pipe, or any other stream.
-pub(crate) enum Half<Native, Any: ?Sized> {
-    Native(Native),
-    Any(Box<Any>),
-}
-
-pub(crate) type Read<R> = Half<<R as Runtime>::Read, dyn ReadHalf>;
-pub(crate) type Write<R> = Half<<R as Runtime>::Write, dyn WriteHalf>;
-
-/// The two directions of a stream.
-pub(crate) struct Transport<R: Runtime> {
-    pub(crate) read: Read<R>,
-    pub(crate) write: Write<R>,
-    #[cfg(windows)]
-    pub(crate) verify: Option<Verify>,
-}
-
-impl<R: Runtime> Transport<R> {
-    pub(crate) fn native((read, write): (R::Read, R::Write)) -> Transport<R> {
-        Transport {
-            read: Half::Native(read),
-            write: Half::Native(write),
-            #[cfg(windows)]
-            verify: None,
-        }
-    }
-
-    pub(crate) fn any((read, write): (Box<dyn ReadHalf>, Box<dyn WriteHalf>)) -> Transport<R> {
-        Transport {
-            read: Half::Any(read),
-            write: Half::Any(write),
-            #[cfg(windows)]
-            verify: None,
-        }
-    }
-}
-
-impl<Native: ReadHalf> ReadHalf for Half<Native, dyn ReadHalf> {
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        spare: &mut Spare<'_>,
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Half::Native(io) => io.poll_read(context, spare),
-            Half::Any(io) => io.poll_read(context, spare),
-        }
-    }
-
-    fn ends_short(&self) -> bool {
-        match self {
-            Half::Native(io) => io.ends_short(),
-            Half::Any(io) => io.ends_short(),
-        }
-    }
-}
-
-impl<Native: WriteHalf> WriteHalf for Half<Native, dyn WriteHalf> {
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        output: &mut SendBuf,
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Half::Native(io) => io.poll_write(context, output),
-            Half::Any(io) => io.poll_write(context, output),
-        }
-    }
-
-    fn is_buffered(&self) -> bool {
-        match self {
-            Half::Native(io) => io.is_buffered(),
-            Half::Any(io) => io.is_buffered(),
-        }
-    }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Half::Native(io) => io.poll_flush(context),
-            Half::Any(io) => io.poll_flush(context),
-        }
     }
 }
 

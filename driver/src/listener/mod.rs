@@ -14,7 +14,7 @@ pub(crate) use windows::{next_client, verified, waiting};
 use crate::{
     Connection, Error, Runtime,
     opening::{Opening, Sessions},
-    shared::Transport,
+    transport::Transport,
 };
 use futures_channel::mpsc;
 use futures_core::Stream;

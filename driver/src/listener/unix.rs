@@ -1,7 +1,7 @@
 //! Accepting on a Unix socket.
 
 use super::{Intake, PAUSE, spawn};
-use crate::{Error, Runtime, shared::Transport, timeout::sleep};
+use crate::{Error, Runtime, timeout::sleep, transport::Transport};
 use futures_util::future::AbortHandle;
 use sealpipe_core::wire::Status;
 use sealpipe_endpoint::{

@@ -3,7 +3,7 @@
 //! one.
 
 use super::{Intake, PAUSE, spawn};
-use crate::{Error, Runtime, WriteHalf, shared::Transport, timeout::sleep};
+use crate::{Error, Runtime, WriteHalf, timeout::sleep, transport::Transport};
 use futures_util::{future::AbortHandle, task::noop_waker_ref};
 use sealpipe_core::wire::Status;
 use sealpipe_endpoint::{
