@@ -242,10 +242,9 @@ impl<R: Runtime> Connection<R> {
         peer: Arc<OnceLock<Peer>>,
     ) -> Result<Connection<R>, Error> {
         let opening = Opening::begin(transport, role, config, peer, None)?;
-        opening.finish(&Sessions::default()).await?.ok_or_else(|| {
-            // Without sessions that are known nobody has resumed one.
-            Error::Connection(ConnectionError::Finished)
-        })
+        let opened = opening.finish(&Sessions::default()).await?;
+        // Where no session is known, none goes on over this stream.
+        opened.ok_or(Error::Connection(ConnectionError::Finished))
     }
 
     pub(crate) fn new(owner: Owner<R>) -> Connection<R> {

@@ -28,7 +28,7 @@ impl Session {
         self.resuming
     }
 
-    /// As [`Connection::answer_resume`].
+    /// As [`Connection::answer_resume`](crate::Connection::answer_resume).
     pub fn answer_resume(&mut self, now: Time, point: Option<ResumePoint>, waiters: &mut Waiters) {
         self.resuming = None;
         self.connection.answer_resume(now, point);
@@ -42,10 +42,10 @@ impl Session {
         self.dispatch(waiters);
     }
 
-    /// As [`Connection::resume`], over new buffers.
+    /// As [`Connection::resume`](crate::Connection::resume), over new buffers.
     ///
     /// # Errors
-    /// As [`Connection::resume`].
+    /// As [`Connection::resume`](crate::Connection::resume).
     pub fn resume(
         &mut self,
         rng: &mut impl TryCryptoRng,
@@ -58,10 +58,10 @@ impl Session {
         resumed
     }
 
-    /// As [`Connection::adopt`]. `fresh` ends by it, without a word to the peer.
+    /// As [`Connection::adopt`](crate::Connection::adopt). `fresh` ends by it, without a word to the peer.
     ///
     /// # Errors
-    /// As [`Connection::adopt`].
+    /// As [`Connection::adopt`](crate::Connection::adopt).
     pub fn adopt(&mut self, now: Time, fresh: &mut Session) -> Result<(), ResumeError> {
         self.connection.adopt(now, &mut fresh.connection)?;
         self.new_stream();
