@@ -4,7 +4,9 @@ use futures_util::future::poll_immediate;
 use sealpipe_driver::{
     Client, Connection, Handler, Incoming, RequestError, Runtime, Server, ServerOptions,
     SubscribeError, Subscription,
-    vocabulary::{AckLevel, Backlog, Config, Message, Outcome, Overflow, Rejection, RemoteError},
+    vocabulary::{
+        AckLevel, Backlog, Close, Config, Message, Outcome, Overflow, Rejection, RemoteError,
+    },
 };
 use sealpipe_tests::{Place, eventually, modes, place, within};
 use std::{sync::Arc, time::Duration};
@@ -21,6 +23,7 @@ sealpipe_tests::on_every_adapter! {
     a_slow_subscriber_may_hold_up_its_publisher_and_nobody_else,
     a_slow_subscriber_may_be_disconnected,
     messages_and_replies_come_past_events_that_nobody_takes,
+    what_an_event_passed_over_has_not_arrived,
     the_end_of_the_server_ends_subscriptions,
 }
 
@@ -315,6 +318,36 @@ async fn a_slow_subscriber_may_be_disconnected<R: Runtime>() {
         assert_eq!(server.publish("count", "").await.unwrap(), 0);
     })
     .await;
+}
+
+/// Whatever the event's own level is.
+async fn what_an_event_passed_over_has_not_arrived<R: Runtime>() {
+    for (level, takes) in [AckLevel::None, AckLevel::Received, AckLevel::Processed]
+        .into_iter()
+        .flat_map(|level| [(level, false), (level, true)])
+    {
+        within(async {
+            let (publisher, subscriber) = Connection::<R>::pair(Config::default()).await.unwrap();
+            let serve = async {
+                let asked = publisher.recv().await.unwrap().unwrap();
+                asked.into_request().unwrap().reply("").await.unwrap();
+            };
+            let (subscription, ()) = tokio::join!(subscriber.subscribe("**"), serve);
+            let mut subscription = subscription.unwrap();
+            let message = Message::new("a message").with_ack(AckLevel::Received);
+            publisher.send(message).await.unwrap();
+            let event = Message::event("a", "an event").unwrap().with_ack(level);
+            publisher.send(event).await.unwrap();
+            assert_eq!(next(&mut subscription).await, pair("a", "an event"));
+            if takes {
+                subscriber.recv().await.unwrap().unwrap().accept();
+            }
+            subscriber.close(Close::new(Close::GOING_AWAY, "")).await;
+            let finished = publisher.finish().await;
+            assert_eq!(finished.is_ok(), takes, "{level:?}: {finished:?}");
+        })
+        .await;
+    }
 }
 
 async fn messages_and_replies_come_past_events_that_nobody_takes<R: Runtime>() {

@@ -320,7 +320,11 @@ impl Inbound {
     /// Nothing more is delivered; what the program has not taken, it never will.
     pub(super) fn freeze(&mut self) {
         if !self.frozen {
-            self.delivered = self.inbox.delivered(self.next);
+            let untold = self.unacked > 0
+                || self.lent > 0
+                || !self.owed.is_empty()
+                || !self.verdicts.is_empty();
+            self.delivered = self.inbox.delivered(self.next, untold);
             self.frozen = true;
         }
         self.inbox.clear();

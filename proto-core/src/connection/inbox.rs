@@ -1,7 +1,7 @@
 //! Messages that came whole and wait for the program.
 
 use crate::{
-    message::{Kind, Received},
+    message::{AckLevel, Kind, Received},
     queue::Queue,
 };
 
@@ -15,7 +15,7 @@ pub(crate) enum Lane {
 
 impl Lane {
     #[inline]
-    fn of(kind: Kind) -> Lane {
+    pub(super) fn of(kind: Kind) -> Lane {
         match kind {
             Kind::Reply | Kind::Error => Lane::Replies,
             Kind::Event => Lane::Events,
@@ -29,7 +29,7 @@ pub(super) struct Inbox {
     messages: Queue<Received>,
     replies: Queue<Received>,
     events: Queue<Received>,
-    /// Nothing from this number on has been taken.
+    /// Nothing from this number on has been taken whose sender is told of it.
     taken: u64,
 }
 
@@ -97,7 +97,9 @@ impl Inbox {
     #[inline]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
         let message = self.lane(lane).pop_front()?;
-        self.taken = self.taken.max(message.seq.saturating_add(1));
+        if message.ack != AckLevel::None {
+            self.taken = self.taken.max(message.seq.saturating_add(1));
+        }
         Some(message)
     }
 
@@ -109,10 +111,12 @@ impl Inbox {
             .min_by_key(|(seq, _)| *seq)
     }
 
-    /// Messages from this number on have not been taken; `next` will come next.
-    pub(super) fn delivered(&self, next: u64) -> u64 {
-        self.first()
-            .map_or(next, |(first, _)| first.max(self.taken))
+    /// The peer can take messages from this number on for not taken; `next` will
+    /// come next. `untold`: it has not been told of all that was taken, and must not
+    /// send that again.
+    pub(super) fn delivered(&self, next: u64, untold: bool) -> u64 {
+        let taken = if untold { self.taken } else { 0 };
+        self.first().map_or(next, |(first, _)| first.max(taken))
     }
 
     /// Whether message `seq` is here.

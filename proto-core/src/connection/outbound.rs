@@ -3,6 +3,7 @@
 
 mod resume;
 
+use super::inbox::Lane;
 use crate::{
     config::Config,
     error::Violation,
@@ -41,6 +42,8 @@ struct InFlight {
     id: Option<MessageId>,
     deadline: Time,
     ack: AckLevel,
+    /// It may be taken past messages before it.
+    overtakes: bool,
     /// Its outcome was told: what comes after that is not counted again.
     told: bool,
     /// The peer has been told that nobody waits for it.
@@ -589,6 +592,9 @@ impl Outbound {
         self.drop_unsent(events);
         for (seq, entry) in self.in_flight.iter_mut().filter(|(_, entry)| !entry.told) {
             let outcome = match (delivered, entry.ack) {
+                (Some(delivered), AckLevel::None) if seq >= delivered && entry.overtakes => {
+                    Outcome::Unknown
+                }
                 (Some(delivered), _) if seq >= delivered => Outcome::NotSent,
                 (Some(_), AckLevel::Received) => Outcome::Received,
                 (Some(_), AckLevel::None) => Outcome::Sent,
@@ -660,6 +666,7 @@ fn track(
             id: queued.id,
             deadline: queued.message.deadline,
             ack,
+            overtakes: Lane::of(queued.message.kind) != Lane::Messages,
             told: false,
             cancelled: false,
             kept,
