@@ -216,7 +216,7 @@ impl<R: Runtime> Request<R> {
             }
             poll_fn(|context| {
                 waiting.poll(context, Interest::Room, true, |session| {
-                    session.poll_room(usize::MAX)
+                    session.poll_reply_room()
                 })
             })
             .await

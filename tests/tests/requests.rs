@@ -12,6 +12,7 @@ sealpipe_tests::on_every_adapter! {
     ; of futures:
     a_request_gets_its_reply,
     many_requests_are_under_way_at_once_in_both_directions,
+    requests_under_way_do_not_keep_a_side_from_answering,
     replies_come_past_messages_that_nobody_takes,
     a_program_that_never_asked_receives_replies_itself,
     an_error_of_the_peers_program_is_told_from_others,
@@ -88,6 +89,36 @@ async fn many_requests_are_under_way_at_once_in_both_directions<R: Runtime>() {
             echo_backwards(&a, COUNT),
             echo_backwards(&b, COUNT),
         );
+    })
+    .await;
+}
+
+/// As a callback: the answer to a request depends on one the other way.
+async fn requests_under_way_do_not_keep_a_side_from_answering<R: Runtime>() {
+    const COUNT: usize = 4;
+    within(async {
+        let config = Config::plain().send_queue(1 << 20, COUNT).build().unwrap();
+        let (client, server) = Connection::<R>::pair(config).await.unwrap();
+        let serve = async {
+            let mut asked = Vec::new();
+            for _ in 0..COUNT {
+                let request = server.recv().await.unwrap().unwrap();
+                asked.push(request.into_request().unwrap());
+            }
+            assert_eq!(server.request("and you?", LONG).await.unwrap(), "fine");
+            for request in asked {
+                request.reply("well").await.unwrap();
+            }
+        };
+        let answer = async {
+            let request = client.recv().await.unwrap().unwrap();
+            request.into_request().unwrap().reply("fine").await.unwrap();
+        };
+        let ask = join_all((0..COUNT).map(|_| client.request("how are you?", LONG)));
+        let (replies, (), ()) = tokio::join!(ask, serve, answer);
+        for reply in replies {
+            assert_eq!(reply.unwrap(), "well");
+        }
     })
     .await;
 }

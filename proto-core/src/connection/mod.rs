@@ -305,7 +305,7 @@ impl Connection {
     /// # Errors
     /// Why there is none.
     pub fn reserve(&mut self, size: usize) -> Result<(), SendErrorReason> {
-        self.check_send(size, None)?;
+        self.check_send(size, None, true)?;
         self.outbound.reserve(size);
         Ok(())
     }
@@ -340,7 +340,8 @@ impl Connection {
         reserved: Option<usize>,
     ) -> Result<Option<MessageId>, SendError> {
         self.advance(now);
-        if let Err(reason) = self.check_send(message.size(), reserved) {
+        let stays = self.outbound.will_track(&message, tracked);
+        if let Err(reason) = self.check_send(message.size(), reserved, stays) {
             return Err(SendError { message, reason });
         }
         // Nobody waits for an untracked message: it has no deadline.
@@ -369,7 +370,12 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn check_send(&self, size: usize, reserved: Option<usize>) -> Result<(), SendErrorReason> {
+    fn check_send(
+        &self,
+        size: usize,
+        reserved: Option<usize>,
+        stays: bool,
+    ) -> Result<(), SendErrorReason> {
         let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
         if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
             return Err(self.why_not_send());
@@ -383,7 +389,14 @@ impl Connection {
                 by_peer: peer < own,
             });
         }
-        if reserved.is_none() && !self.outbound.has_room(&self.config, self.events.len()) {
+        // What leaves nothing behind need not wait for what does: a reply must get
+        // past requests. Events that the driver has not taken count, or one that
+        // never asks would let them pile up.
+        let others = match stays {
+            true => self.outbound.in_flight().saturating_add(self.events.len()),
+            false => 0,
+        };
+        if reserved.is_none() && !self.outbound.has_room(&self.config, others) {
             return Err(SendErrorReason::Full);
         }
         Ok(())
@@ -409,7 +422,12 @@ impl Connection {
     /// Why not.
     #[inline]
     pub fn check_room(&self) -> Result<(), SendErrorReason> {
-        self.check_send(0, None)
+        self.check_send(0, None, true)
+    }
+
+    /// The same for a message below level *processed* whose outcome nobody asks for.
+    pub(crate) fn check_untracked_room(&self) -> Result<(), SendErrorReason> {
+        self.check_send(0, None, false)
     }
 
     /// Whether everything that was queued has been written.

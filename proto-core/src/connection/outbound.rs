@@ -134,17 +134,26 @@ impl Outbound {
         self.peer_max
     }
 
-    /// Whether one more message fits. `untold` is how many events
-    /// the driver has not taken yet: they count, or a driver that never asks
-    /// would let them pile up.
+    /// How many messages have an outcome or a RESULT to come.
     #[inline(always)]
-    pub(super) fn has_room(&self, config: &Config, untold: usize) -> bool {
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether something is kept of `message` when it has gone out.
+    #[inline(always)]
+    pub(super) fn will_track(&self, message: &Message, tracked: bool) -> bool {
+        is_tracked(message.ack, tracked, self.kept.is_some())
+    }
+
+    /// Whether one more message fits beside `others` that are not in the queue.
+    #[inline(always)]
+    pub(super) fn has_room(&self, config: &Config, others: usize) -> bool {
         let messages = self
             .queue
             .len()
-            .saturating_add(self.in_flight.len())
             .saturating_add(self.reserved_messages)
-            .saturating_add(untold);
+            .saturating_add(others);
         let kept = self.kept.as_ref().map_or(0, |kept| kept.bytes);
         let bytes = self
             .queue_bytes
@@ -279,7 +288,7 @@ impl Outbound {
             };
             head.append_to(out);
             out.extend_from_slice(&message.payload);
-            if is_tracked(queued, self.kept.is_some()) {
+            if self.will_track(message, queued.id.is_some()) {
                 let kept = self
                     .kept
                     .as_deref_mut()
@@ -389,7 +398,7 @@ impl Outbound {
         let whole = self.kept.as_mut().and_then(|kept| kept.whole.take());
         self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
         self.counts.sent = self.counts.sent.saturating_add(1);
-        if is_tracked(&queued, self.kept.is_some()) {
+        if self.will_track(&queued.message, queued.id.is_some()) {
             let seq = match queued.number {
                 NEW => self.next_seq.saturating_sub(1),
                 number => number,
@@ -642,10 +651,10 @@ impl Counts {
 /// Whether a message that goes out has an outcome or a RESULT to come, or may have
 /// to be sent again.
 #[inline]
-fn is_tracked(queued: &Queued, keeps: bool) -> bool {
-    match queued.message.ack {
-        AckLevel::None => queued.id.is_some(),
-        AckLevel::Received => queued.id.is_some() || keeps,
+fn is_tracked(ack: AckLevel, tracked: bool, keeps: bool) -> bool {
+    match ack {
+        AckLevel::None => tracked,
+        AckLevel::Received => tracked || keeps,
         AckLevel::Processed => true,
     }
 }

@@ -56,6 +56,7 @@ pub struct Session {
     round_trip: Duration,
     /// Somebody was told that there is no room.
     room_wanted: bool,
+    reply_waits: bool,
     /// A write has failed: when all that can be read has been, that is the end.
     write_failed: bool,
     /// The output buffer held something when it was last filled.
@@ -91,6 +92,7 @@ impl Session {
             pongs: 0,
             round_trip: Duration::ZERO,
             room_wanted: false,
+            reply_waits: false,
             write_failed: false,
             unwritten: false,
             background_at: Time::ZERO,
@@ -200,6 +202,7 @@ impl Session {
         }
         if self.room_wanted && self.has_half_room() {
             self.room_wanted = false;
+            self.reply_waits = false;
             waiters.wake_for(|interest| interest == Interest::Room);
         }
     }
@@ -244,7 +247,8 @@ impl Session {
     fn has_half_room(&self) -> bool {
         self.connection.queued_bytes() <= self.connection.config().queue_bytes / 2
             && (self.connection.is_flushed()
-                || self.connection.check_room() != Err(SendErrorReason::Full))
+                || self.connection.check_room() != Err(SendErrorReason::Full)
+                || self.reply_waits && self.has_reply_room())
     }
 
     // --- What the program wants ---------------------------------------------------

@@ -179,6 +179,25 @@ impl Session {
         cancelled.is_some_and(|cancelled| cancelled.contains(&seq))
     }
 
+    /// As [`poll_room`](Self::poll_room), for a reply of level *none*: what waits for
+    /// its outcome takes no room from it, so requests under way do not keep a side from
+    /// answering.
+    ///
+    /// # Errors
+    /// Why there will not be any more.
+    pub fn poll_reply_room(&mut self) -> Option<Result<(), SendErrorReason>> {
+        let room = self.connection.check_untracked_room();
+        if room == Err(SendErrorReason::Full) {
+            (self.room_wanted, self.reply_waits) = (true, true);
+            return None;
+        }
+        Some(room)
+    }
+
+    pub(super) fn has_reply_room(&self) -> bool {
+        self.connection.check_untracked_room() != Err(SendErrorReason::Full)
+    }
+
     /// The peer has withdrawn a message.
     pub(super) fn on_cancelled(&mut self, seq: u64, waiters: &mut Waiters) {
         let connection = &self.connection;
