@@ -321,6 +321,10 @@ impl<R: Runtime> Connection<R> {
     /// The peer receives it as a message that is an
     /// [`Incoming::into_request`](Incoming::into_request).
     ///
+    /// Replies share the window with messages. A program that asks must also
+    /// receive, or be sent no more than its window holds: once messages that it does
+    /// not take fill the window, its replies wait behind it.
+    ///
     /// # Errors
     /// [`RequestError`]: the peer's program answered with an error, or something
     /// went wrong on the way; what is known of the request is in it.

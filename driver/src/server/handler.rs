@@ -17,6 +17,10 @@ pub trait Handler<R: Runtime>: Send + Sync + 'static {
     /// A message came. Its sender is told that it was processed when this returns,
     /// or that it was rejected, and why. To answer earlier or later than that, take
     /// the [verdict](Incoming::take_verdict) out of it.
+    ///
+    /// The client's next messages wait meanwhile, and keep their part of the window,
+    /// which replies share: a handler that asks its client and waits for the reply
+    /// may wait in vain where the client sends on. Let another task ask.
     fn message(
         &self,
         client: &Client<R>,
