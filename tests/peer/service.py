@@ -49,7 +49,8 @@ def is_pattern(pattern: str) -> bool:
     """Whether it can be subscribed to."""
     return (1 <= len(pattern.encode("utf-8")) <= wire.TOPIC_MAX
             and all(segment and (segment in ("*", "**") or "*" not in segment)
-                    for segment in pattern.split("/")))
+                    for segment in pattern.split("/"))
+            and pattern.split("/").count("**") <= 4)
 
 
 def matches(pattern: str, topic: str) -> bool:

@@ -9,6 +9,9 @@ pub(super) const ONE: &str = "*";
 /// Any number of segments, also none.
 pub(super) const ANY: &str = "**";
 
+/// So many `**` may stand in a pattern: what one costs a publisher stays small.
+const MAX_ANY: usize = 4;
+
 /// The segments of a topic or a pattern.
 pub(super) fn segments(text: &str) -> core::str::Split<'_, char> {
     text.split('/')
@@ -34,8 +37,8 @@ impl Pattern {
     /// A pattern of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`PatternError`] if it is too long, a segment is empty, or a `*` stands
-    /// beside other characters in a segment.
+    /// [`PatternError`] if it is too long, a segment is empty, a `*` stands beside
+    /// other characters in a segment, or there are more than 4 `**`.
     pub fn new(pattern: &str) -> Result<Pattern, PatternError> {
         check(pattern, |index, segment| {
             if segment == ONE || segment == ANY || !segment.contains('*') {
@@ -44,6 +47,10 @@ impl Pattern {
                 Err(PatternError::PartialWildcard { index })
             }
         })?;
+        let found = segments(pattern).filter(|segment| *segment == ANY).count();
+        if found > MAX_ANY {
+            return Err(PatternError::TooManyWildcards { found });
+        }
         Ok(Pattern(pattern.into()))
     }
 
@@ -153,6 +160,15 @@ pub enum PatternError {
     PartialWildcard {
         /// Which, counted from 0.
         index: usize,
+    },
+    /// Too many `**` in a pattern.
+    #[error(
+        "a pattern may have 4 segments `**`, not {found}: spell more of it out, or \
+         choose among the events that come"
+    )]
+    TooManyWildcards {
+        /// How many there are.
+        found: usize,
     },
     /// A `*` in a topic to publish to.
     #[error(
