@@ -183,7 +183,7 @@ pub(crate) fn of_request(error: &RequestError) -> Code {
         RequestError::Remote(error) if error.code == RemoteError::DEADLINE => Code::Unknown,
         RequestError::Remote(_) => Code::Rejected,
         RequestError::Send(error) => of_send(error),
-        RequestError::NoReply => Code::Unknown,
+        RequestError::NoReply(_) => Code::Unknown,
         _ => Code::Local,
     }
 }

@@ -26,12 +26,10 @@ pub enum RequestError {
     /// it without an answer, or it is not known whether it reached it.
     #[error("the request failed: {0}")]
     Send(#[from] SendError),
-    /// The peer's program took the request, and no reply came in time.
-    #[error(
-        "the peer's program took the request and did not reply in time; allow it more time, or \
-         look at what it does"
-    )]
-    NoReply,
+    /// The peer's program took the request, and no reply came in time, or before the
+    /// connection ended for the given reason.
+    #[error("the peer's program took the request and {}", why_no_reply(.0.as_ref()))]
+    NoReply(Option<ConnectionError>),
     /// The request cannot be written in its format, or the reply cannot be read.
     #[cfg(feature = "serde")]
     #[error(transparent)]
@@ -72,7 +70,7 @@ pub(crate) async fn request<R: Runtime>(
             Err(RequestError::Remote(RemoteError::decode(&reply.payload)))
         }
         Answer::Replied(reply) => Ok(reply),
-        Answer::Failed(Outcome::Processed) => Err(RequestError::NoReply),
+        Answer::Failed(Outcome::Processed) => Err(RequestError::NoReply(end)),
         Answer::Failed(outcome) => Err(failed(outcome, end.as_ref())),
     }
 }
@@ -80,7 +78,14 @@ pub(crate) async fn request<R: Runtime>(
 fn failed(outcome: Outcome, end: Option<&ConnectionError>) -> RequestError {
     match SendError::check(outcome, end) {
         Err(error) => RequestError::Send(error),
-        Ok(_) => RequestError::NoReply,
+        Ok(_) => RequestError::NoReply(end.cloned()),
+    }
+}
+
+fn why_no_reply(end: Option<&ConnectionError>) -> String {
+    match end {
+        Some(end) => format!("did not reply before the connection ended: {end}"),
+        None => String::from("did not reply in time; allow it more time, or look at what it does"),
     }
 }
 

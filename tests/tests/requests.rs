@@ -21,6 +21,7 @@ sealpipe_tests::on_every_adapter! {
     a_handler_learns_that_the_deadline_has_passed,
     many_requests_may_be_given_up_at_once,
     a_deadline_ends_a_request,
+    a_request_that_was_taken_says_that_the_connection_ended,
     the_end_of_the_connection_ends_requests,
     a_reply_that_is_too_large_is_an_error_on_both_sides,
     abandoned_requests_leave_nothing_behind,
@@ -215,7 +216,10 @@ async fn a_request_without_an_answer_fails<R: Runtime>() {
         };
         assert_eq!(code(dropped), Rejection::DROPPED);
         assert_eq!(code(rejected), 900);
-        assert!(matches!(accepted, RequestError::NoReply), "{accepted:?}");
+        assert!(
+            matches!(accepted, RequestError::NoReply(None)),
+            "{accepted:?}"
+        );
     })
     .await;
 }
@@ -318,6 +322,23 @@ async fn a_deadline_ends_a_request<R: Runtime>() {
         request.reply("late").await.unwrap();
         server.send("next").await.unwrap();
         assert_eq!(client.recv().await.unwrap().unwrap().payload, "next");
+    })
+    .await;
+}
+
+async fn a_request_that_was_taken_says_that_the_connection_ended<R: Runtime>() {
+    within(async {
+        let (client, server) = pair::<R>().await;
+        let serve = async {
+            server.recv().await.unwrap().unwrap().accept();
+            // The verdict has arrived.
+            server.ping().await.unwrap();
+            server.close(Close::new(Close::GOING_AWAY, "bye")).await;
+        };
+        let (error, ()) = tokio::join!(client.request("", LONG), serve);
+        let error = error.unwrap_err();
+        assert!(matches!(error, RequestError::NoReply(Some(_))), "{error:?}");
+        assert!(error.to_string().contains("bye"), "{error}");
     })
     .await;
 }

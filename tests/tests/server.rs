@@ -306,7 +306,7 @@ async fn a_panic_ends_one_connection_and_not_the_server<R: Runtime>() {
             assert!(end.to_string().contains("panicked"), "{end}");
         }
         let error = second.request("", LONG).await.unwrap_err();
-        assert!(!matches!(error, RequestError::NoReply), "{error:?}");
+        assert!(!matches!(error, RequestError::NoReply(_)), "{error:?}");
         assert_eq!(
             third.send(processed("fine")).await.unwrap(),
             Outcome::Processed
