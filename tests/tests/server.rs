@@ -28,6 +28,7 @@ sealpipe_tests::on_every_adapter! {
     messages_and_requests_are_handled,
     a_handler_may_answer_early_or_later,
     a_verdict_may_come_after_the_client_has_finished,
+    an_answer_may_come_after_the_client_has_finished,
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
@@ -231,6 +232,33 @@ async fn a_verdict_may_come_after_the_client_has_finished<R: Runtime>() {
         };
         let (_, ()) = tokio::join!(client.finish(), stop);
         delivery.await.unwrap_err();
+    })
+    .await;
+}
+
+async fn an_answer_may_come_after_the_client_has_finished<R: Runtime>() {
+    within(async {
+        let place = place();
+        let handler = Arc::new(Leaves(Mutex::default(), Notify::new()));
+        let server =
+            Server::<R>::start(&place.endpoint, Config::default(), handler.clone()).unwrap();
+        let client = connect::<R>(&place).await;
+        let answer = async {
+            let taken = || !handler.0.lock().unwrap().is_empty();
+            eventually(LONG, "a request", taken).await;
+            let finish = client.finish();
+            let reply = async {
+                // The answers come behind the end of what the client sends.
+                client.ping().await.unwrap();
+                client.ping().await.unwrap();
+                let request = handler.0.lock().unwrap().pop().unwrap();
+                request.reply("later").await.unwrap();
+            };
+            tokio::join!(finish, reply).0.unwrap();
+        };
+        let (reply, ()) = tokio::join!(client.request("", LONG), answer);
+        assert_eq!(reply.unwrap(), "later");
+        server.stop(LONG).await;
     })
     .await;
 }

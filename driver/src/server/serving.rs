@@ -124,12 +124,13 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
     async fn settle(&mut self) {
         let (sink, ended) = (&mut self.sink, self.ended);
         let settled = pin!(async {
+            // After FINISH a side sends no replies.
+            sink.decided().await;
             if ended {
                 // Where it is too late for that, the client knows.
                 let _ = sink.finish().await;
                 return;
             }
-            sink.decided().await;
             let _ = poll_fn(|context| Pin::new(&mut *sink).poll_flush(context)).await;
         });
         let (server, stop) = (&self.server, &mut self.stop);
