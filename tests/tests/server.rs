@@ -29,6 +29,7 @@ sealpipe_tests::on_every_adapter! {
     a_handler_may_answer_early_or_later,
     a_verdict_may_come_after_the_client_has_finished,
     an_answer_may_come_after_the_client_has_finished,
+    a_server_whose_task_is_dropped_has_stopped,
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
@@ -259,6 +260,18 @@ async fn an_answer_may_come_after_the_client_has_finished<R: Runtime>() {
         let (reply, ()) = tokio::join!(client.request("", LONG), answer);
         assert_eq!(reply.unwrap(), "later");
         server.stop(LONG).await;
+    })
+    .await;
+}
+
+async fn a_server_whose_task_is_dropped_has_stopped<R: Runtime>() {
+    within(async {
+        let place = place();
+        let options = ServerOptions::<R>::new(Config::default()).spawner(drop);
+        let mut events = options.events();
+        let server = options.start(&place.endpoint, Simple).unwrap();
+        assert!(server.stopped().await.failed);
+        while events.recv().await.is_some() {}
     })
     .await;
 }

@@ -99,7 +99,8 @@ pub struct Report {
     pub unfinished: u64,
     /// How long stopping took.
     pub stopping: Duration,
-    /// It stopped because its endpoint broke down; the log says how.
+    /// It stopped because its endpoint broke down, and the log says how, or because
+    /// its task was dropped.
     pub failed: bool,
 }
 

@@ -116,7 +116,7 @@ impl<R: Runtime> Server<R> {
         });
         let spawn = spawner.clone();
         spawner(Box::pin(accept(
-            inner.clone(),
+            Ending(inner.clone()),
             listener,
             Arc::new(handler),
             spawn,
@@ -355,16 +355,40 @@ impl<R: Runtime> Drop for Leaving<R> {
     }
 }
 
+/// The server has stopped when this is dropped, also with its task.
+struct Ending<R: Runtime>(Arc<Inner<R>>);
+
+impl<R: Runtime> Drop for Ending<R> {
+    fn drop(&mut self) {
+        let server = &self.0;
+        let report = {
+            let mut state = lock(&server.state);
+            match state.phase {
+                Phase::Stopping(since, _) => {
+                    state.report.stopping = R::now().saturating_since(since);
+                }
+                // Its runtime has dropped it.
+                _ => state.report.failed = true,
+            }
+            state.phase = Phase::Stopped;
+            state.report
+        };
+        server.watchers.tell(|| Happening::Stopped(report));
+        server.changed.notify(usize::MAX);
+    }
+}
+
 /// The task of the server itself.
 async fn accept<R: Runtime, H: Handler<R>>(
-    server: Arc<Inner<R>>,
+    ending: Ending<R>,
     mut listener: Listener<R>,
     handler: Arc<H>,
     spawn: Spawner,
 ) {
+    let server = &ending.0;
     let mut changed = server.changed.listen();
     loop {
-        let connection = match next_turn(&server, &mut listener, &mut changed).await {
+        let connection = match next_turn(server, &mut listener, &mut changed).await {
             Turn::Came(Ok(connection)) => connection,
             Turn::Came(Err(error)) => {
                 tracing::error!(%error, address = %server.address, "the server cannot accept");
@@ -386,7 +410,7 @@ async fn accept<R: Runtime, H: Handler<R>>(
                 server: server.clone(),
                 client,
             };
-            let serving = Serving::new(&server, &handler, &leaving.client, receiver);
+            let serving = Serving::new(server, &handler, &leaving.client, receiver);
             spawn(Box::pin(async move {
                 serving.run().await;
                 drop(leaving);
@@ -402,16 +426,6 @@ async fn accept<R: Runtime, H: Handler<R>>(
         }
         left.await;
     }
-    let report = {
-        let mut state = lock(&server.state);
-        if let Phase::Stopping(since, _) = state.phase {
-            state.report.stopping = R::now().saturating_since(since);
-        }
-        state.phase = Phase::Stopped;
-        state.report
-    };
-    server.watchers.tell(|| Happening::Stopped(report));
-    server.changed.notify(usize::MAX);
 }
 
 /// What the server's task has to do next.
