@@ -103,9 +103,9 @@ impl<R: Runtime> ServerOptions<R> {
         self
     }
 
-    /// How many requests of one client are handled at once; 64 unless set, at least
-    /// 1. What comes then waits. So many replies of the largest size may be in memory
-    /// for each client that does not read them, beside its send queue.
+    /// How many requests of one client are handled at once, at least one; 64 unless
+    /// set. What comes then waits. So many replies of the largest size may be in
+    /// memory for each client that does not read them, beside its send queue.
     pub fn max_requests(mut self, requests: usize) -> Self {
         self.options.requests = requests.max(1);
         self
