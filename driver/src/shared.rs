@@ -3,6 +3,8 @@
 //! Whoever waits moves the bytes. Each direction has one driver at a time, who
 //! holds its lock; the session's lock is never held across I/O.
 
+#[cfg(windows)]
+use crate::transport::{Half, Verify};
 use crate::{
     ReadHalf, Runtime, WriteHalf,
     transport::{Read, Transport, Write},
