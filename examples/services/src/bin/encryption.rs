@@ -2,7 +2,7 @@
 //! that was made when this program was built; and who does not get in.
 
 use sealpipe_services::place;
-use sealpipe_tokio::{Config, Connection, Endpoint, Key, Server};
+use sealpipe_tokio::{Config, ConnectOptions, Connection, Endpoint, Key, Server};
 use std::{error::Error, time::Duration};
 
 /// Two programs that are to share a key read it from a file that only their user may
@@ -41,7 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn converse(what: &str, place: &Endpoint, config: Config) -> Result<(), Box<dyn Error>> {
     let server = Server::start(place, config.clone(), ())?;
-    let client = Connection::connect(place, config).await?;
+    // The server of the conversation before may still be on its way out.
+    let options = ConnectOptions::new(config).wait_for_server(true);
+    let client = options.connect(place).await?;
     // Both sides of a sealed connection know this, and nobody else does.
     let mode = match client.handshake_hash() {
         Some(_) => "sealed",
