@@ -416,7 +416,9 @@ impl Connection {
         end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
     }
 
-    /// Whether a message could be queued now.
+    /// Whether any message could be queued now. One that leaves nothing behind,
+    /// untracked and below level *processed*, is also taken while only those under
+    /// way fill the queue: else answers would wait for what waits for them.
     ///
     /// # Errors
     /// Why not.
