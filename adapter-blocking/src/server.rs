@@ -181,7 +181,7 @@ impl ServerOptions {
         max_clients(clients: usize);
         /// Stops after so many messages and requests.
         max_messages(messages: u64);
-        /// Stops when no message has come for so long.
+        /// Stops when no client has sent anything for so long.
         idle_timeout(idle: Duration);
         /// How long what is queued may take when the server stops by itself; 5 s
         /// unless set.

@@ -3,7 +3,7 @@
 use crate::{
     Connection, Error, LocalHalves, Runtime,
     background::Dial,
-    opening::{Opening, Sessions},
+    opening::Opening,
     timeout::{sleep, timeout},
     transport::Transport,
 };
@@ -165,9 +165,7 @@ impl<R: Runtime> ConnectOptions<R> {
             Arc::new(peer),
             dial,
         )?;
-        let opened = opening.finish(&Sessions::default()).await?;
-        // An initiator's stream is never handed to another session.
-        opened.ok_or(Error::Connection(ConnectionError::Finished))
+        opening.alone().await
     }
 
     /// Reaches the same server again, whose identity is checked as before.

@@ -3,7 +3,7 @@
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
     SubscribeError, Subscription, WriteHalf, memory,
-    opening::{Opening, Sessions},
+    opening::Opening,
     shared::{Now, Shared},
     timeout::timeout,
     transport::Transport,
@@ -242,9 +242,7 @@ impl<R: Runtime> Connection<R> {
         peer: Arc<OnceLock<Peer>>,
     ) -> Result<Connection<R>, Error> {
         let opening = Opening::begin(transport, role, config, peer, None)?;
-        let opened = opening.finish(&Sessions::default()).await?;
-        // Where no session is known, none goes on over this stream.
-        opened.ok_or(Error::Connection(ConnectionError::Finished))
+        opening.alone().await
     }
 
     pub(crate) fn new(owner: Owner<R>) -> Connection<R> {

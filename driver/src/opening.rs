@@ -9,7 +9,7 @@ use crate::{
     transport::Transport,
 };
 use sealpipe_core::{
-    Config, Connection as Core, Opened, Role,
+    Config, Connection as Core, ConnectionError, Opened, Role,
     session::{Interest, Resuming},
     wire::Status,
 };
@@ -84,6 +84,13 @@ impl<R: Runtime> Opening<R> {
             handshake_hash: None,
         };
         Ok(Opening { owner, role })
+    }
+
+    /// Waits for the handshake of a stream that no earlier session can go on over.
+    pub(crate) async fn alone(self) -> Result<Connection<R>, Error> {
+        let opened = self.finish(&Sessions::default()).await?;
+        // Only a session that is known takes a stream.
+        opened.ok_or(Error::Connection(ConnectionError::Finished))
     }
 
     /// Waits for the handshake; `None` if the stream went to a session that is known.

@@ -659,6 +659,15 @@ async fn a_server_stops_by_itself<R: Runtime>() {
             .start(&place.endpoint, Simple)
             .unwrap();
         let client = connect::<R>(&place).await;
+        // These do not count.
+        let _subscription = client.subscribe("**").await.unwrap();
+        for _ in 0..3 {
+            let event = Message::event("topic", "").unwrap();
+            client
+                .send(event.with_ack(AckLevel::Processed))
+                .await
+                .unwrap_err();
+        }
         for _ in 0..3 {
             assert_eq!(
                 client.send(processed("")).await.unwrap(),

@@ -52,8 +52,8 @@ struct Inner<R: Runtime> {
     left: Event,
     /// It is to stop: a look at the state without its lock.
     stopping: AtomicBool,
-    /// When the last message came, in nanoseconds of the runtime's clock.
-    last_message: AtomicU64,
+    /// When a client last sent something, in nanoseconds of the runtime's clock.
+    last_heard: AtomicU64,
     messages: AtomicU64,
 }
 
@@ -108,7 +108,7 @@ impl<R: Runtime> Server<R> {
             changed: Event::new(),
             left: Event::new(),
             stopping: AtomicBool::new(false),
-            last_message: AtomicU64::new(R::now().as_nanos()),
+            last_heard: AtomicU64::new(R::now().as_nanos()),
             messages: AtomicU64::new(0),
         });
         inner.watchers.tell(|| Happening::Started {
@@ -239,10 +239,13 @@ impl<R: Runtime> Inner<R> {
             && self.options.stop_message.as_ref() == Some(&message.payload)
     }
 
-    /// A message has come.
-    fn note_message(&self) {
-        self.last_message
+    /// A client has sent something.
+    fn note(&self, kind: Kind) {
+        self.last_heard
             .store(R::now().as_nanos(), Ordering::Relaxed);
+        if !matches!(kind, Kind::Message | Kind::Request) {
+            return;
+        }
         let count = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
         if self.options.max_messages.is_some_and(|max| count >= max) {
             self.begin_stop(self.options.stop_timeout);
@@ -251,7 +254,7 @@ impl<R: Runtime> Inner<R> {
 
     /// When to stop for lack of messages.
     fn idle_until(&self) -> Option<Time> {
-        let last = Time::from_nanos(self.last_message.load(Ordering::Relaxed));
+        let last = Time::from_nanos(self.last_heard.load(Ordering::Relaxed));
         Some(last.saturating_add(self.options.idle?))
     }
 

@@ -78,7 +78,8 @@ impl<R: Runtime> ServerOptions<R> {
         self
     }
 
-    /// Stops when no message has come for so long.
+    /// Stops when no client has sent anything for so long: a message, a request, an
+    /// event, a subscription.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.options.idle = Some(idle);
         self

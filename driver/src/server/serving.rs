@@ -276,7 +276,7 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
             kind,
             size: message.size(),
         });
-        self.server.note_message();
+        self.server.note(kind);
         match kind {
             Kind::Message | Kind::Event => self.start_message(message, context),
             Kind::Request | Kind::Subscribe | Kind::Unsubscribe => {

@@ -41,6 +41,25 @@ impl TryRng for Fixed {
 
 impl TryCryptoRng for Fixed {}
 
+/// A side with the limits and the randomness of section 12.
+fn connection(config: ConfigBuilder, role: Role) -> (&'static str, Connection) {
+    let config = config
+        .max_message(4_096)
+        .receive_window(8_192, 16)
+        .build()
+        .unwrap();
+    let (name, ephemeral) = match role {
+        Role::Initiator => ("initiator", 0xa1),
+        Role::Responder => ("responder", 0xb2),
+    };
+    let mut rng = Fixed {
+        ephemeral,
+        drawn: false,
+    };
+    let connection = Connection::new(Arc::new(config), role, &mut rng, Time::ZERO).unwrap();
+    (name, connection)
+}
+
 struct Side {
     name: &'static str,
     session: Session,
@@ -51,20 +70,7 @@ struct Side {
 
 impl Side {
     fn new(config: ConfigBuilder, role: Role) -> Side {
-        let config = config
-            .max_message(4_096)
-            .receive_window(8_192, 16)
-            .build()
-            .unwrap();
-        let (name, ephemeral) = match role {
-            Role::Initiator => ("initiator", 0xa1),
-            Role::Responder => ("responder", 0xb2),
-        };
-        let mut rng = Fixed {
-            ephemeral,
-            drawn: false,
-        };
-        let connection = Connection::new(Arc::new(config), role, &mut rng, Time::ZERO).unwrap();
+        let (name, connection) = connection(config, role);
         Side {
             name,
             session: Session::new(connection),

@@ -1,12 +1,11 @@
 //! The transcript of a session that goes on over a second stream.
 
-use super::{Fixed, check};
+use super::{Fixed, check, connection};
 use bytes::Buf;
 use sealpipe_core::{
     AckLevel, Config, ConfigBuilder, Connection, Event, Message, Outcome, RecvBuf, Role, SendBuf,
     Time,
 };
-use std::sync::Arc;
 
 struct Side {
     name: &'static str,
@@ -17,20 +16,7 @@ struct Side {
 
 impl Side {
     fn new(config: ConfigBuilder, role: Role) -> Side {
-        let config = config
-            .max_message(4_096)
-            .receive_window(8_192, 16)
-            .build()
-            .unwrap();
-        let (name, ephemeral) = match role {
-            Role::Initiator => ("initiator", 0xa1),
-            Role::Responder => ("responder", 0xb2),
-        };
-        let mut rng = Fixed {
-            ephemeral,
-            drawn: false,
-        };
-        let connection = Connection::new(Arc::new(config), role, &mut rng, Time::ZERO).unwrap();
+        let (name, connection) = connection(config, role);
         Side {
             name,
             connection,
