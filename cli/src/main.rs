@@ -26,7 +26,11 @@ use clap::Parser;
 use exit::{Code, Failure};
 use sealpipe_smol::Smol;
 use sealpipe_tokio::Tokio;
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{
+    future::Future,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 use tokio::runtime;
 
 fn main() -> ExitCode {
@@ -48,13 +52,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = arguments.runtime;
     if let Command::Demo = arguments.command {
         let all = [Runtime::Tokio, Runtime::Smol, Runtime::Blocking];
+        let began = Instant::now();
         return all
             .into_iter()
             .filter(|one| runtime.is_none_or(|only| only == *one))
             .try_for_each(|one| match one {
-                Runtime::Tokio => block_on(one, 1, demo::run::<Tokio>(one, verbose)),
+                Runtime::Tokio => block_on(one, 1, demo::run::<Tokio>(one, verbose, began)),
                 Runtime::Smol | Runtime::Blocking => {
-                    block_on(one, 1, demo::run::<Smol>(one, verbose))
+                    block_on(one, 1, demo::run::<Smol>(one, verbose, began))
                 }
             });
     }

@@ -2,7 +2,9 @@
 
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
-    SubscribeError, Subscription, WriteHalf, memory,
+    SubscribeError, Subscription, WriteHalf,
+    halves::Gather,
+    memory,
     opening::Opening,
     shared::{Now, Shared},
     timeout::timeout,
@@ -110,11 +112,12 @@ impl<R: Runtime> Drop for Waiting<'_, R> {
 /// only while the runtime runs. [`finish`](Self::finish) to be sure.
 pub struct Connection<R: Runtime> {
     pub(crate) owner: Arc<Owner<R>>,
-    /// Of the `Stream` and `Sink` sides.
+    /// Of the `Stream` side.
     pub(crate) recv_place: Place,
     /// The `Stream` side has told why the connection has ended.
     pub(crate) end_told: bool,
-    pub(crate) send_place: Place,
+    /// Of the `Sink` side.
+    pub(crate) gather: Gather,
 }
 
 impl<R: Runtime> fmt::Debug for Connection<R> {
@@ -250,7 +253,7 @@ impl<R: Runtime> Connection<R> {
             owner: Arc::new(owner),
             recv_place: Place::default(),
             end_told: false,
-            send_place: Place::default(),
+            gather: Gather::default(),
         }
     }
 

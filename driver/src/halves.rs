@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sealpipe_core::{
-    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats, Time,
+    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats,
     session::{Interest, Place},
 };
 use sealpipe_endpoint::Peer;
@@ -27,7 +27,15 @@ const GATHER: usize = 64 << 10;
 /// The sending half. Clones send over the same connection.
 pub struct Sender<R: Runtime> {
     owner: Arc<Owner<R>>,
+    gather: Gather,
+}
+
+/// The `Sink` side of a handle.
+#[derive(Default)]
+pub(crate) struct Gather {
     place: Place,
+    /// There was room for one more when the last message was fed: nobody need ask.
+    room: bool,
 }
 
 /// The receiving half.
@@ -41,7 +49,7 @@ pub struct Receiver<R: Runtime> {
 pub(crate) fn split<R: Runtime>(owner: Arc<Owner<R>>) -> (Sender<R>, Receiver<R>) {
     let sender = Sender {
         owner: owner.clone(),
-        place: Place::default(),
+        gather: Gather::default(),
     };
     (
         sender,
@@ -57,7 +65,7 @@ impl<R: Runtime> Clone for Sender<R> {
     fn clone(&self) -> Sender<R> {
         Sender {
             owner: self.owner.clone(),
-            place: Place::default(),
+            gather: Gather::default(),
         }
     }
 }
@@ -211,36 +219,43 @@ pub(crate) fn poll_next<R: Runtime>(
 /// Room, and not too much gathered: then it is time to write.
 fn poll_ready<R: Runtime>(
     owner: &Owner<R>,
-    place: &mut Place,
+    gather: &mut Gather,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendErrorReason>> {
-    let shared = &owner.shared;
     // Most messages only gather: nothing is driven.
+    if gather.room {
+        return Poll::Ready(Ok(()));
+    }
+    let shared = &owner.shared;
     if let Some(ready) = shared.session(|session| session.poll_room(GATHER)) {
         return Poll::Ready(ready);
     }
     shared.poll_wait(
         context,
         Now::default(),
-        place,
+        &mut gather.place,
         Interest::Room,
         true,
         |session| session.poll_room(GATHER),
     )
 }
 
-fn start_send<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
-    // Untracked messages have no deadline: the time does not matter.
-    let sent = owner
+fn start_send<R: Runtime>(
+    owner: &Owner<R>,
+    gather: &mut Gather,
+    message: Message,
+) -> Result<(), SendError> {
+    let fed = owner
         .shared
-        .session(|session| session.send_untracked(Time::ZERO, message));
-    sent.map_err(SendError::not_taken)
+        .session(|session| session.feed(message, GATHER));
+    gather.room = matches!(fed, Ok(true));
+    fed.map(|_| ()).map_err(SendError::not_taken)
 }
 
 /// Until the system has everything.
 fn poll_flush<R: Runtime>(
     owner: &Owner<R>,
-    place: &mut Place,
+    gather: &mut Gather,
     context: &Context<'_>,
 ) -> Poll<Result<(), SendError>> {
     let shared = &owner.shared;
@@ -248,7 +263,7 @@ fn poll_flush<R: Runtime>(
         .poll_wait(
             context,
             Now::default(),
-            place,
+            &mut gather.place,
             Interest::Room,
             true,
             |session| session.poll_flushed(),
@@ -276,7 +291,7 @@ impl<R: Runtime> Stream for Receiver<R> {
 /// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
 /// is [`Connection::finish`] without waiting for the peer's end.
 macro_rules! sink {
-    ($type:ident, $place:ident) => {
+    ($type:ident) => {
         impl<R: Runtime> Sink<Message> for $type<R> {
             type Error = SendError;
 
@@ -285,11 +300,12 @@ macro_rules! sink {
                 context: &mut Context<'_>,
             ) -> Poll<Result<(), SendError>> {
                 let this = &mut *self;
-                poll_ready(&this.owner, &mut this.$place, context).map_err(not_ready)
+                poll_ready(&this.owner, &mut this.gather, context).map_err(not_ready)
             }
 
-            fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
-                start_send(&self.owner, message)
+            fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
+                let this = &mut *self;
+                start_send(&this.owner, &mut this.gather, message)
             }
 
             fn poll_flush(
@@ -297,7 +313,7 @@ macro_rules! sink {
                 context: &mut Context<'_>,
             ) -> Poll<Result<(), SendError>> {
                 let this = &mut *self;
-                poll_flush(&this.owner, &mut this.$place, context)
+                poll_flush(&this.owner, &mut this.gather, context)
             }
 
             fn poll_close(
@@ -309,18 +325,18 @@ macro_rules! sink {
                 this.owner
                     .shared
                     .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
-                poll_flush(&this.owner, &mut this.$place, context)
+                poll_flush(&this.owner, &mut this.gather, context)
             }
         }
     };
 }
 
-sink!(Sender, place);
-sink!(Connection, send_place);
+sink!(Sender);
+sink!(Connection);
 
 impl<R: Runtime> Drop for Sender<R> {
     fn drop(&mut self) {
-        self.owner.shared.leave(&mut self.place);
+        self.owner.shared.leave(&mut self.gather.place);
     }
 }
 

@@ -22,19 +22,21 @@ use child::Child;
 use place::Place;
 use progress::Progress;
 use sealpipe_driver::vocabulary::{Config, Key};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// One adapter has been shown by then, and all of them within 20 s.
-const LIMIT: Duration = Duration::from_secs(6);
+/// All adapters have been shown by then, and this process has ended within 20 s.
+const LIMIT: Duration = Duration::from_secs(18);
 
-/// Shows one of the adapters.
+/// Shows one of the adapters, in what is left of the time since `began`.
 pub(crate) async fn run<R: sealpipe_driver::Runtime>(
     runtime: Runtime,
     verbose: u8,
+    began: Instant,
 ) -> Result<(), Failure> {
     let asked = stop::asked();
-    let demonstration = tokio::time::timeout(LIMIT, demonstrate::<R>(runtime, verbose));
+    let left = LIMIT.saturating_sub(began.elapsed());
+    let demonstration = tokio::time::timeout(left, demonstrate::<R>(runtime, verbose));
     tokio::select! {
         result = demonstration => result.unwrap_or_else(|_| {
             Err(Failure::new(

@@ -299,6 +299,15 @@ impl Connection {
         self.queue(now, message, false, None).map(|_| ())
     }
 
+    /// As [`send_untracked`](Self::send_untracked), and cannot find the queue full:
+    /// the program was told that there was room for this one.
+    #[inline]
+    pub(crate) fn send_promised(&mut self, message: Message) -> Result<(), SendError> {
+        // It has no deadline: the time does not matter.
+        self.queue(self.now, message, false, Some(usize::MAX))
+            .map(|_| ())
+    }
+
     /// Keeps room for one message of up to `size` bytes until
     /// [`send_reserved`](Self::send_reserved) or [`unreserve`](Self::unreserve).
     ///

@@ -287,16 +287,35 @@ impl Session {
     /// As [`Connection::send_untracked`].
     #[inline]
     pub fn send_untracked(&mut self, now: Time, mut message: Message) -> Result<(), SendError> {
-        // What answers a question must outlive the stream, too.
-        let answers = matches!(message.kind, Kind::Reply | Kind::Error | Kind::Event);
-        if answers && message.ack == AckLevel::None && self.connection.session().is_some() {
-            message.ack = AckLevel::Received;
-        }
+        self.outlast_stream(&mut message);
         let sent = self.connection.send_untracked(now, message);
         if let Err(error) = &sent {
             self.room_wanted |= error.reason == SendErrorReason::Full;
         }
         sent
+    }
+
+    /// As [`send_untracked`](Self::send_untracked), for a sink, into room that
+    /// [`poll_room`](Self::poll_room) or an earlier call told it of; if others have
+    /// taken that since, the queue holds this one message more. Returns whether there
+    /// is room for the next, as `poll_room` would.
+    ///
+    /// # Errors
+    /// As [`Connection::send_untracked`], but never that the queue is full.
+    #[inline]
+    pub fn feed(&mut self, mut message: Message, gathered: usize) -> Result<bool, SendError> {
+        self.outlast_stream(&mut message);
+        self.connection.send_promised(message)?;
+        Ok(self.connection.queued_bytes() < gathered && self.connection.check_room().is_ok())
+    }
+
+    /// What answers a question must outlive the stream, too.
+    #[inline]
+    fn outlast_stream(&self, message: &mut Message) {
+        let answers = matches!(message.kind, Kind::Reply | Kind::Error | Kind::Event);
+        if answers && message.ack == AckLevel::None && self.connection.session().is_some() {
+            message.ack = AckLevel::Received;
+        }
     }
 
     /// Whether there is room for any message, and less than `gathered` bytes wait
