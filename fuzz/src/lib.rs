@@ -1,7 +1,7 @@
 //! What the fuzz targets share: the helpers of sealpipe-core's own tests, and a
 //! driver that checks, whatever bytes come, what must hold of one connection.
 
-#[path = "../../proto-core/tests/common/mod.rs"]
+#[path = "../../proto-core/tests/suite/common/mod.rs"]
 #[allow(
     clippy::should_implement_trait,
     reason = "only here, where it is public, does the generator's `next` look like an iterator's"

@@ -9,6 +9,7 @@
     )
 )]
 
+#[path = "suite/common/mod.rs"]
 mod common;
 
 use common::raw::{Script, control, first, hello, more, whole};

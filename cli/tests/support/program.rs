@@ -80,7 +80,13 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = prepare(&mut command).spawn().unwrap();
+        prepare(&mut command);
+        let mut child = match command.spawn() {
+            // Wine, when it is very busy: "internal error".
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(1359) => command.spawn(),
+            spawned => spawned,
+        }
+        .unwrap();
         let (sender, said) = channel();
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let mut open = 0;

@@ -1,7 +1,7 @@
 //! What makes a handshake go right, what a listener may refuse, and what a
 //! configuration must not say.
 
-mod common;
+use crate::common;
 use common::raw::{Script, hello, preface};
 use common::strangers::initiator;
 use common::{Pair, Side, builder, config, key, message, other_key, seconds};

@@ -2,7 +2,7 @@
 //! CLOSE that answers it, and nothing delivered that should not be. Every case
 //! runs plain and sealed, and against either role.
 
-mod common;
+use crate::common;
 use common::caught::{MAX, caught, each, script};
 use common::message;
 use common::raw::{control, first, frame, join, more, whole};

@@ -4,7 +4,7 @@
 //! `SEALPIPE_SIM_SEEDS` says how many seeds run (10,000 unless set, half of
 //! them plain), `SEALPIPE_SIM_SEED` runs only that one.
 
-mod common;
+use crate::common;
 
 use common::sim::{Choices, Sim};
 use common::{Pair, builder, message};
@@ -44,7 +44,7 @@ fn seeds(test: &str, sealed: bool, make: fn(Choices, bool) -> Sim) -> usize {
             Err(panic) => {
                 eprintln!(
                     "\nseed {seed} failed. Replay it:\n    \
-                     SEALPIPE_SIM_SEED={seed} cargo test -p sealpipe-core --test simulation {test}\n"
+                     SEALPIPE_SIM_SEED={seed} cargo test -p sealpipe-core --test suite simulation::{test}\n"
                 );
                 std::panic::resume_unwind(panic);
             }

@@ -1,6 +1,6 @@
 //! Deadlines, acknowledgement and credit, one at a time.
 
-mod common;
+use crate::common;
 use common::raw::{Script, Seen, control, first, hello, join, more, whole};
 use common::{Pair, builder, message, millis, seconds};
 use core::time::Duration;

@@ -1,6 +1,6 @@
 //! What holds for any bytes, however they are cut.
 
-mod common;
+use crate::common;
 
 use common::raw::{Script, control, first, frame, hello, more, whole};
 use common::{Rng, Side, builder, key, seconds};

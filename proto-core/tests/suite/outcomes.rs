@@ -1,7 +1,7 @@
 //! What a message costs others while its outcome is open, and how outcomes are
 //! counted.
 
-mod common;
+use crate::common;
 
 use common::raw::{Script, control, hello};
 use common::{Pair, builder, message, millis, seconds};

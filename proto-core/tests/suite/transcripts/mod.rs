@@ -13,7 +13,7 @@ use sealpipe_core::{
 };
 use std::{fmt::Write, sync::Arc, time::Duration};
 
-const PROTOCOL: &str = include_str!("../../../PROTOCOL.md");
+const PROTOCOL: &str = include_str!("../../../../PROTOCOL.md");
 
 /// The randomness that section 12 gives each side.
 struct Fixed {

@@ -1,7 +1,7 @@
 //! Sessions that go on over another stream (PROTOCOL.md, section 7.3), and those
 //! that do not. Random cuts are in `simulation.rs`.
 
-mod common;
+use crate::common;
 use common::lossy::{Lossy, much_later, resumptions};
 use common::raw::{control, hello, hello_body, preface};
 use common::{Pair, Rng, Side, builder, key, message, other_key, seconds};

@@ -1,6 +1,6 @@
 //! HELLO: what is wrong with it, and what may be in it.
 
-mod common;
+use crate::common;
 use common::raw::{
     KEY, Seen, control, frame, frames, hello, hello_body, noise, preface, read_noise, whole,
     write_noise,

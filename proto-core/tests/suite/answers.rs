@@ -1,7 +1,7 @@
 //! Answers to what this side has asked, where the peer does what this
 //! implementation would not.
 
-mod common;
+use crate::common;
 
 use bytes::Buf;
 use common::raw::{Seen, control, frame, frames, hello, hello_body, preface};

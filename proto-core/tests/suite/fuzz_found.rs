@@ -1,6 +1,6 @@
 //! Mistakes that fuzzing found, each by the shortest way to it.
 
-mod common;
+use crate::common;
 
 use common::{Pair, builder};
 use sealpipe_core::{Message, Role, SendErrorReason};

@@ -1,7 +1,7 @@
 //! What honest sides may do, to the limit, and what they must not do to each
 //! other.
 
-mod common;
+use crate::common;
 use common::caught::{MAX, each, script};
 use common::raw::{Script, Seen, control, data_body, frame, hello, join, whole};
 use common::{Pair, builder, message, millis};

@@ -1,6 +1,6 @@
 //! The ways to end, what becomes of the messages, and the limits of the queue.
 
-mod common;
+use crate::common;
 use common::raw::{Script, Seen, hello};
 use common::{Pair, builder, message, millis};
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! What a session keeps for those who ask and answer, with a peer that writes what it
 //! likes.
 
-mod common;
+use crate::common;
 use common::raw::{Script, control, frame, hello, whole};
 use common::{config, seconds};
 use sealpipe_core::session::{Session, Waiters};

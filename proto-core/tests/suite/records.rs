@@ -1,6 +1,6 @@
 //! Sealed records that were changed, repeated, left out or cut on their way.
 
-mod common;
+use crate::common;
 use common::caught::{caught, script};
 use common::raw::{Script, whole};
 use common::{Pair, builder, message};

@@ -1,7 +1,7 @@
 //! What comes before a connection is open: every way in which it can go wrong,
 //! with the exact error on both sides.
 
-mod common;
+use crate::common;
 use common::raw::{KEY, control, hello, hello_body, noise, preface, read_noise, write_noise};
 use common::strangers::{end_of, initiator, responder, status};
 use common::{Pair, Rng, Side, config, key, message, millis, other_key, seconds};

@@ -1,0 +1,24 @@
+//! What every adapter must do, a theme a file. One program: what the adapters make of
+//! the driver is then compiled once for all of them. Tests that need a process of their
+//! own (other processes to kill, an allocator that counts, limits) are beside it.
+
+mod basic;
+mod cancel;
+mod duplex;
+mod executors;
+mod goodbye;
+mod hostile;
+mod local;
+mod many;
+mod mismatch;
+mod opened;
+mod pains;
+mod python;
+mod reconnecting;
+mod requests;
+mod resumption;
+mod server;
+mod subscriptions;
+mod timing;
+mod transcripts;
+mod typed;
