@@ -428,12 +428,12 @@ async fn a_peer_that_hangs_is_found_out<R: Adapter>() {
             ))
         };
         let place = place();
+        let start = Instant::now();
         let mut listener = raw::Listener::bind(&place.endpoint);
         let (a, mut hand) = tokio::join!(R::connect(&place.endpoint, config()), async {
             Hand::open(listener.accept().await, Role::Responder, config()).await
         });
         let a = a.unwrap();
-        let start = Instant::now();
         let error = a.recv().await.unwrap_err();
         assert_eq!(
             error.connection(),
