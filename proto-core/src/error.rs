@@ -397,6 +397,17 @@ pub enum Violation {
     BeforeAnswer,
     #[error("too many control frames that carry nothing forward")]
     Flood,
+    #[error(
+        "a length of {length} bytes where this side accepts {max}: a larger message, or another \
+         wire than the one that this side is set to"
+    )]
+    LengthPrefix { length: u32, max: usize },
+    #[error("a sealed message of {length} bytes; nonce and tag alone are 28")]
+    SealedTooShort { length: u32 },
+    #[error("a line above {max} bytes, which is what the largest message makes in base64")]
+    LineTooLong { max: usize },
+    #[error("a line that is not base64")]
+    NotBase64,
 }
 
 impl Violation {

@@ -46,3 +46,4 @@ pub use key::{Key, KeyError, KeyId};
 pub use message::{AckLevel, Kind, Message, MessageError, Outcome, Received, Rejection};
 pub use stats::Stats;
 pub use time::Time;
+pub use wire::Wire;
