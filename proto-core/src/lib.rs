@@ -38,8 +38,8 @@ pub use connection::{Connection, ResumePoint, Role};
 pub use crypto::Ring;
 pub use crypto::{ChaChaPoly, CipherProvider, OpenError, RecordCipher};
 pub use error::{
-    Close, ConnectionError, Fault, Lost, Mismatch, ResumeError, Sealed, SendError, SendErrorReason,
-    SettleError, Timeout, Violation,
+    Asked, Close, ConnectionError, Fault, Lost, Mismatch, ResumeError, Sealed, SendError,
+    SendErrorReason, SettleError, Timeout, Violation, WireError,
 };
 pub use event::{Event, MessageId, Opened};
 pub use key::{Key, KeyError, KeyId};
