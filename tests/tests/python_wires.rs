@@ -29,8 +29,12 @@ fn wires() -> Vec<(Config, Vec<String>)> {
         .map(|wire| (Config::plain().wire(wire), Vec::new()));
     let key = vec![String::from("--key"), hex(&KEY)];
     let sealed = Config::sealed(Key::from_bytes(KEY)).wire(Wire::LegacySealed);
-    let plain = plain.into_iter().filter(|_| there_is_python(false));
-    let sealed = Some((sealed, key)).filter(|_| there_is_python(true));
+    let (plain, sealed) = match (there_is_python(false), there_is_python(true)) {
+        (true, true) => (Some(plain), Some((sealed, key))),
+        (true, false) => (Some(plain), None),
+        _ => (None, None),
+    };
+    let plain = plain.into_iter().flatten();
     let with_name = |(builder, mut arguments): (ConfigBuilder, Vec<String>)| {
         let config = builder.build().unwrap();
         arguments.insert(0, config.wire().to_string());
