@@ -43,7 +43,14 @@ pub fn there_is_python(sealed: bool) -> bool {
 
 /// The peer's program, with these arguments.
 pub fn peer(arguments: &[&str]) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/sealpipe_peer.py");
+    script("sealpipe_peer.py", arguments)
+}
+
+/// A program of `tests/peer`, with these arguments.
+pub fn script(name: &str, arguments: &[&str]) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peer")
+        .join(name);
     let mut command = Command::new(interpreter().0);
     command
         // No compiled files are left in the folder.

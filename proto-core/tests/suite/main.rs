@@ -22,3 +22,5 @@ mod timers;
 mod topics;
 mod transcripts;
 mod waiters;
+mod wire_codec;
+mod wires;
