@@ -28,6 +28,19 @@ impl ListenOptions {
         ListenOptions(self.0.max_handshakes(handshakes))
     }
 
+    /// The certificate of a listener at a `wss://` URL, and whom it asks for one.
+    #[cfg(feature = "websocket")]
+    pub fn tls(self, config: impl Into<Arc<crate::websocket::rustls::ServerConfig>>) -> Self {
+        ListenOptions(self.0.tls(config))
+    }
+
+    /// The web pages that may connect to a listener at a URL, each by its origin; see
+    /// [`sealpipe_driver::ListenOptions::origins`].
+    #[cfg(feature = "websocket")]
+    pub fn origins<S: Into<String>>(self, origins: impl IntoIterator<Item = S>) -> Self {
+        ListenOptions(self.0.origins(origins))
+    }
+
     /// Claims the endpoint and listens.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ use {
     async_io::Async,
     std::os::unix::net::{UnixListener, UnixStream},
 };
+#[cfg(feature = "websocket")]
+use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 #[cfg(windows)]
 use {
     crate::windows::{self, Instance, PipeIn, PipeOut},
@@ -113,6 +115,16 @@ impl Runtime for Smol {
     #[cfg(windows)]
     fn accepted(instance: Instance) -> io::Result<(PipeIn, PipeOut)> {
         windows::halves(instance.into_halves()?)
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn connect_tcp(address: std::net::SocketAddr) -> io::Result<Box<dyn ByteStream>> {
+        crate::tcp::connect(address).await
+    }
+
+    #[cfg(feature = "websocket")]
+    fn listen_tcp(socket: std::net::TcpListener) -> io::Result<Box<dyn TcpAccept>> {
+        crate::tcp::listen(socket)
     }
 }
 

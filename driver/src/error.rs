@@ -13,6 +13,10 @@ pub enum Error {
     /// The connection failed, or has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// A WebSocket could not be had.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(#[from] crate::websocket::WebSocketError),
     /// An operation took too long.
     #[error(
         "{doing} took longer than {limit:?}; raise the time limit, or look whether the peer hangs"

@@ -22,6 +22,8 @@ mod timeout;
 mod transport;
 #[cfg(feature = "serde")]
 mod typed;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use connect::ConnectOptions;
 pub use connection::Connection;
@@ -47,6 +49,8 @@ pub use typed::{Content, Format, FormatError, Json};
 pub mod vocabulary {
     #[cfg(feature = "serde")]
     pub use crate::typed::{Content, Format, FormatError, Json};
+    #[cfg(feature = "websocket")]
+    pub use crate::websocket::{WebSocketError, rustls};
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
