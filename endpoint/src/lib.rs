@@ -86,6 +86,7 @@ mod identity;
 mod inspect;
 mod io_errors;
 mod options;
+mod signals;
 mod url;
 
 #[cfg(unix)]
@@ -101,6 +102,7 @@ pub use identity::{Access, Peer, User};
 pub use inspect::{Found, Inspected, Inspection, inspect};
 pub use io_errors::{AcceptErrorKind, accept_error_kind, is_end_of_stream};
 pub use options::{Connected, ListenOptions};
+pub use signals::IpcezSignals;
 pub use url::Url;
 
 #[cfg(unix)]
