@@ -1,5 +1,6 @@
 //! What can go wrong before a WebSocket stands.
 
+use sealpipe_core::Wire;
 use sealpipe_endpoint::Url;
 use std::io;
 
@@ -46,6 +47,15 @@ pub enum WebSocketError {
     CertificateUnused {
         /// Where.
         url: Url,
+    },
+    /// The wire of the configuration is none of whole messages of bytes.
+    #[error(
+        "the wire {wire} does not go over a WebSocket; use native, or one with a length prefix, \
+         whose messages then are the WebSocket's"
+    )]
+    Wire {
+        /// The wire.
+        wire: Wire,
     },
     /// The system does not say whom to trust.
     #[error(

@@ -36,6 +36,7 @@ pub(crate) struct Door {
 /// What the tasks of a listener share.
 struct Upgrade<R: Runtime> {
     door: Door,
+    carriage: Carriage,
     url: Url,
     intake: Intake<R>,
 }
@@ -57,6 +58,7 @@ pub(crate) fn listen<R: Runtime>(
         }
         .into());
     }
+    let carriage = reach::carriage(options.config())?;
     let socket = bind(url)?;
     let bound = socket.local_addr().map_err(Error::io("asking for the port"))?;
     let url = url.clone().with_port(bound.port());
@@ -65,7 +67,12 @@ pub(crate) fn listen<R: Runtime>(
         .map_err(Error::io("making a socket non-blocking"))?;
     let socket = R::listen_tcp(socket).map_err(Error::io("registering the listening socket"))?;
     options.listen_with(url.address(), |intake| {
-        let upgrade = Arc::new(Upgrade { door, url, intake });
+        let upgrade = Arc::new(Upgrade {
+            door,
+            carriage,
+            url,
+            intake,
+        });
         Ok(vec![spawn::<R>(accept_all(socket, upgrade))])
     })
 }
@@ -146,7 +153,7 @@ impl<R: Runtime> Upgrade<R> {
             None => io,
         };
         let config = self.intake.config();
-        let carriage = Carriage::of(config);
+        let carriage = self.carriage;
         let porter = Porter {
             path: self.url.path(),
             origins: &self.door.origins,

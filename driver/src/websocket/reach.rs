@@ -33,8 +33,9 @@ pub(crate) async fn connect<R: Runtime>(
     if config.mode() == Mode::Plain && !url.is_secure() && *server != Access::Anyone {
         return Err(unprotected(url, "without a key and without TLS, nobody knows who serves it"));
     }
+    let carriage = carriage(config)?;
     let limit = config.handshake_timeout();
-    match timeout::<R, _>(limit, open::<R>(url, tls, limit, config)).await {
+    match timeout::<R, _>(limit, open::<R>(url, tls, carriage, config)).await {
         Ok(result) => result,
         Err(_) => Err(Error::Timeout {
             doing: "opening a WebSocket",
@@ -49,13 +50,19 @@ pub(crate) fn unprotected(url: &Url, why: &'static str) -> Error {
     WebSocketError::Unprotected { url, why }.into()
 }
 
+/// How the configuration's wire goes over a WebSocket.
+pub(super) fn carriage(config: &Config) -> Result<Carriage, WebSocketError> {
+    let wire = config.wire();
+    Carriage::of(config).ok_or(WebSocketError::Wire { wire })
+}
+
 async fn open<R: Runtime>(
     url: &Url,
     tls: Option<&Arc<rustls::ClientConfig>>,
-    limit: Duration,
+    carriage: Carriage,
     config: &Config,
 ) -> Result<Halves<R>, Error> {
-    let io = dial::<R>(url, limit).await?;
+    let io = dial::<R>(url, config.handshake_timeout()).await?;
     let io: Box<dyn ByteStream> = if url.is_secure() {
         Box::new(secure(url, tls, io).await?)
     } else {
@@ -63,7 +70,6 @@ async fn open<R: Runtime>(
     };
     let broken = |error| Error::from(describe(url, error));
     let request = url.to_string().into_client_request().map_err(broken)?;
-    let carriage = Carriage::of(config);
     let (socket, _) = client_async_with_config(request, io, Some(carriage.limits()))
         .await
         .map_err(broken)?;

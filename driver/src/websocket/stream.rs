@@ -15,11 +15,14 @@ use async_tungstenite::{
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_channel::oneshot;
 use futures_core::Stream as _;
 use futures_sink::Sink as _;
-use sealpipe_core::{Config, SendBuf};
+use sealpipe_core::{
+    Config, SendBuf, Wire,
+    wire::foreign::{PREFIX, SEAL},
+};
 use std::{
     future::poll_fn,
     io,
@@ -46,16 +49,29 @@ const IDLE_MESSAGES: u32 = 1_000;
 pub(crate) enum Carriage {
     /// The messages are cut anyhow.
     Stream,
+    /// Each message of the wire is one of the WebSocket's, which has its length already:
+    /// the prefix does not travel.
+    Messages { wire: Wire, largest: usize },
 }
 
 impl Carriage {
-    pub(crate) fn of(_: &Config) -> Carriage {
-        Carriage::Stream
+    /// `None` for a wire that has nothing to do with messages of bytes.
+    pub(crate) fn of(config: &Config) -> Option<Carriage> {
+        let wire = config.wire();
+        let added = match wire {
+            Wire::Native => return Some(Carriage::Stream),
+            Wire::Le32 | Wire::Be32 => 0,
+            Wire::LegacySealed => SEAL,
+            _ => return None,
+        };
+        let largest = config.max_message().saturating_add(added);
+        Some(Carriage::Messages { wire, largest })
     }
 
     fn largest(self) -> usize {
         match self {
             Carriage::Stream => MESSAGE,
+            Carriage::Messages { largest, .. } => largest,
         }
     }
 
@@ -117,6 +133,8 @@ pub(crate) fn halves<R: Runtime>(
     Halves {
         inlet: Inlet {
             shared: shared.clone(),
+            carriage,
+            prefix: Bytes::new(),
             payload: Bytes::new(),
             idle: Idle::default(),
             ended: false,
@@ -126,6 +144,7 @@ pub(crate) fn halves<R: Runtime>(
         outlet: Outlet {
             shared,
             carriage,
+            begun: BytesMut::new(),
             _alive: alive,
         },
     }
@@ -182,7 +201,9 @@ impl Idle {
 
 struct Inlet<R> {
     shared: Arc<Mutex<Shared>>,
-    /// What is left of the message that came last.
+    carriage: Carriage,
+    /// What is left of the message that came last, and of its prefix.
+    prefix: Bytes,
     payload: Bytes,
     idle: Idle,
     ended: bool,
@@ -191,7 +212,7 @@ struct Inlet<R> {
 }
 
 impl<R: Runtime> Inlet<R> {
-    /// The next message with something in it; `None` when the peer has said goodbye.
+    /// The next message that is to be read; `None` when the peer has said goodbye.
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut shared = lock(&self.shared);
         let Shared { socket, fault } = &mut *shared;
@@ -201,14 +222,22 @@ impl<R: Runtime> Inlet<R> {
                 Some(Err(error)) => return Poll::Ready(Err(self::fault(error, fault))),
                 None => return Poll::Ready(Ok(None)),
             };
+            let is_read = |payload: &Bytes| match self.carriage {
+                Carriage::Stream => !payload.is_empty(),
+                Carriage::Messages { .. } => true,
+            };
             match message {
-                Message::Binary(payload) if !payload.is_empty() => {
+                Message::Binary(payload) if is_read(&payload) => {
                     return Poll::Ready(Ok(Some(payload)));
                 }
                 Message::Close(close) => {
                     let code = close.map(|close| u16::from(close.code));
                     tracing::debug!(code, "the peer closes the WebSocket");
                     return Poll::Ready(Ok(None));
+                }
+                // As ipcez takes it.
+                Message::Text(text) if matches!(self.carriage, Carriage::Messages { .. }) => {
+                    return Poll::Ready(Ok(Some(text.into())));
                 }
                 Message::Text(_) => {
                     let why = "text was sent where there are bytes only";
@@ -254,22 +283,97 @@ impl<R: Runtime> ReadHalf for Inlet<R> {
         context: &mut Context<'_>,
         spare: &mut Spare<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.payload.is_empty() && !self.ended {
+        if self.prefix.is_empty() && self.payload.is_empty() && !self.ended {
             match ready!(self.poll_message(context))? {
-                Some(payload) => self.payload = payload,
+                Some(payload) => {
+                    if let Carriage::Messages { wire, .. } = self.carriage {
+                        // The limits keep it below 2^32.
+                        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                        self.prefix = Bytes::copy_from_slice(&wire.prefix(length));
+                    }
+                    self.payload = payload;
+                }
                 None => self.ended = true,
             }
         }
-        let n = self.payload.len().min(spare.remaining_mut());
-        spare.put(self.payload.split_to(n));
-        Poll::Ready(Ok(n))
+        let before = spare.remaining_mut();
+        for part in [&mut self.prefix, &mut self.payload] {
+            let n = part.len().min(spare.remaining_mut());
+            spare.put(part.split_to(n));
+        }
+        Poll::Ready(Ok(before.saturating_sub(spare.remaining_mut())))
     }
 }
 
 struct Outlet {
     shared: Arc<Mutex<Shared>>,
     carriage: Carriage,
+    /// A message of the wire, with its prefix, as far as it has been written.
+    begun: BytesMut,
     _alive: Alive,
+}
+
+impl Outlet {
+    /// Sends one message, once the one before has gone: only one waits for the peer here,
+    /// the rest waits where it is counted.
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        payload: impl FnOnce(&mut BytesMut) -> Bytes,
+    ) -> Poll<io::Result<()>> {
+        let mut shared = lock(&self.shared);
+        let mut socket = Pin::new(&mut shared.socket);
+        ready!(socket.as_mut().poll_flush(context)).map_err(broken)?;
+        let payload = payload(&mut self.begun);
+        let sent = socket.start_send(Message::Binary(payload));
+        Poll::Ready(sent.map_err(broken))
+    }
+
+    /// How much is missing until the message that has begun is whole.
+    fn missing(&self) -> usize {
+        let length = match (self.carriage, self.begun.first_chunk::<PREFIX>()) {
+            (Carriage::Stream, _) => return PREFIX,
+            (_, None) => return PREFIX.saturating_sub(self.begun.len()),
+            (Carriage::Messages { wire: Wire::Be32, .. }, Some(prefix)) => {
+                u32::from_be_bytes(*prefix)
+            }
+            (_, Some(prefix)) => u32::from_le_bytes(*prefix),
+        };
+        let whole = PREFIX.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        whole.saturating_sub(self.begun.len())
+    }
+
+    /// Sends the message that has begun, if it is whole.
+    fn poll_send_begun(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.missing() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_send(context, |begun| begun.split().freeze().split_off(PREFIX))
+    }
+
+    /// Puts bytes of the wire together to messages.
+    fn poll_write_messages(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut SendBuf,
+    ) -> Poll<io::Result<usize>> {
+        let mut taken = 0usize;
+        loop {
+            let sent = self.poll_send_begun(context)?;
+            if sent.is_pending() && taken == 0 {
+                return Poll::Pending;
+            }
+            if sent.is_pending() || !output.has_remaining() {
+                return Poll::Ready(Ok(taken));
+            }
+            let missing = self.missing();
+            self.begun.reserve(missing);
+            let n = missing.min(output.chunk().len());
+            self.begun.put_slice(output.chunk().get(..n).unwrap_or_default());
+            output.advance(n);
+            taken = taken.saturating_add(n);
+        }
+    }
 }
 
 fn broken(error: Tungstenite) -> io::Error {
@@ -282,14 +386,14 @@ impl WriteHalf for Outlet {
         context: &mut Context<'_>,
         output: &mut SendBuf,
     ) -> Poll<io::Result<usize>> {
-        let mut shared = lock(&self.shared);
-        let mut socket = Pin::new(&mut shared.socket);
-        // One message at a time waits for the peer; the rest waits where it is counted.
-        ready!(socket.as_mut().poll_flush(context)).map_err(broken)?;
-        let n = output.remaining().min(self.carriage.largest());
-        let payload = output.copy_to_bytes(n);
-        socket.start_send(Message::Binary(payload)).map_err(broken)?;
-        Poll::Ready(Ok(n))
+        match self.carriage {
+            Carriage::Stream => {
+                let n = output.remaining().min(MESSAGE);
+                let sent = self.poll_send(context, |_| output.copy_to_bytes(n));
+                sent.map_ok(|()| n)
+            }
+            Carriage::Messages { .. } => self.poll_write_messages(context, output),
+        }
     }
 
     fn is_buffered(&self) -> bool {
@@ -297,6 +401,7 @@ impl WriteHalf for Outlet {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send_begun(context))?;
         let mut shared = lock(&self.shared);
         let flushed = Pin::new(&mut shared.socket).poll_flush(context);
         flushed.map_err(broken)
