@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod halves;
 mod incoming;
+pub mod ipcez;
 mod listener;
 mod local;
 mod memory;

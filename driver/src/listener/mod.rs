@@ -93,7 +93,6 @@ impl<R: Runtime> ListenOptions<R> {
         self
     }
 
-    #[cfg(feature = "websocket")]
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
