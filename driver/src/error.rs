@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-use sealpipe_core::{ConnectionError, Message, Outcome, Rejection, SendErrorReason};
+use sealpipe_core::{ConnectionError, Message, Outcome, Rejection, SendErrorReason, WireError};
 use std::{io, time::Duration};
 
 /// A connection could not be made, or has ended.
@@ -17,6 +17,9 @@ pub enum Error {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(#[from] crate::websocket::WebSocketError),
+    /// The wire cannot carry what was asked for.
+    #[error(transparent)]
+    Wire(#[from] WireError),
     /// An operation took too long.
     #[error(
         "{doing} took longer than {limit:?}; raise the time limit, or look whether the peer hangs"

@@ -145,6 +145,7 @@ pub(crate) fn halves<R: Runtime>(
             shared,
             carriage,
             begun: BytesMut::new(),
+            goodbye: false,
             _alive: alive,
         },
     }
@@ -310,6 +311,7 @@ struct Outlet {
     carriage: Carriage,
     /// A message of the wire, with its prefix, as far as it has been written.
     begun: BytesMut,
+    goodbye: bool,
     _alive: Alive,
 }
 
@@ -405,5 +407,18 @@ impl WriteHalf for Outlet {
         let mut shared = lock(&self.shared);
         let flushed = Pin::new(&mut shared.socket).poll_flush(context);
         flushed.map_err(broken)
+    }
+
+    /// The goodbye ends this direction; what the peer sends before its own still comes.
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.goodbye {
+            ready!(self.poll_flush(context))?;
+            self.goodbye = true;
+            let goodbye = Message::Close(Some(frame(CloseCode::Normal, "")));
+            let sent = Pin::new(&mut lock(&self.shared).socket).start_send(goodbye);
+            sent.map_err(broken)?;
+        }
+        ready!(Pin::new(&mut lock(&self.shared).socket).poll_flush(context)).map_err(broken)?;
+        Poll::Ready(Ok(true))
     }
 }
