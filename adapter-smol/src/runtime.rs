@@ -4,6 +4,8 @@ use crate::{LocalStream, executor, io::Any};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncReadExt;
 use sealpipe_core::Time;
+#[cfg(feature = "websocket")]
+use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 use sealpipe_driver::{FromIo, ReadHalf, Runtime, Timer, WriteHalf, clock};
 use std::{
     future::Future,
@@ -17,8 +19,6 @@ use {
     async_io::Async,
     std::os::unix::net::{UnixListener, UnixStream},
 };
-#[cfg(feature = "websocket")]
-use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 #[cfg(windows)]
 use {
     crate::windows::{self, Instance, PipeIn, PipeOut},

@@ -2,6 +2,8 @@
 
 use crate::{LocalStream, clock, io::Half};
 use sealpipe_core::Time;
+#[cfg(feature = "websocket")]
+use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 use sealpipe_driver::{FromIo, ReadHalf, Runtime, Timer, WriteHalf};
 use std::{
     future::Future,
@@ -13,8 +15,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
 };
-#[cfg(feature = "websocket")]
-use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 #[cfg(windows)]
 use {
     crate::windows::{self, PipeHalf},

@@ -189,7 +189,10 @@ impl<R: Runtime> ConnectOptions<R> {
     }
 
     /// A stream to the server, and who that is, where the system says so.
-    async fn transport(&self, endpoint: &Endpoint) -> Result<(Transport<R>, OnceLock<Peer>), Error> {
+    async fn transport(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(Transport<R>, OnceLock<Peer>), Error> {
         #[cfg(feature = "websocket")]
         if let Some(url) = endpoint.as_url() {
             let (tls, config) = (self.tls.as_ref(), &self.config);

@@ -173,9 +173,7 @@ pub trait Runtime: Copy + fmt::Debug + Send + Sync + Sized + 'static {
     /// # Errors
     /// As [`connect_tcp`](Self::connect_tcp).
     #[cfg(feature = "websocket")]
-    fn listen_tcp(
-        _: std::net::TcpListener,
-    ) -> io::Result<Box<dyn crate::websocket::TcpAccept>> {
+    fn listen_tcp(_: std::net::TcpListener) -> io::Result<Box<dyn crate::websocket::TcpAccept>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -196,7 +196,13 @@ mod tests {
     fn its_parts_are_found() {
         for (text, secure, host, port, path) in [
             ("ws://localhost", false, "localhost", 80, "/"),
-            ("WSS://example.org/a/b?c=d", true, "example.org", 443, "/a/b?c=d"),
+            (
+                "WSS://example.org/a/b?c=d",
+                true,
+                "example.org",
+                443,
+                "/a/b?c=d",
+            ),
             ("ws://127.0.0.1:8080?x", false, "127.0.0.1", 8080, "/?x"),
             ("wss://[::1]:9/", true, "::1", 9, "/"),
             ("ws://[fe80::1]", false, "fe80::1", 80, "/"),

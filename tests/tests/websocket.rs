@@ -1,13 +1,15 @@
 //! Connections over WebSockets, on every adapter.
 
+use sealpipe_core::Wire;
 use sealpipe_driver::{
-    Error,
+    Error, SendError,
     vocabulary::{
-        Access, AckLevel, Config, Endpoint, EndpointError, Message, Outcome, WebSocketError,
+        Access, AckLevel, Config, Endpoint, EndpointError, Message, Outcome, SendErrorReason,
+        WebSocketError,
     },
 };
 use sealpipe_tests::{
-    Adapter,
+    Adapter, Authority,
     api::{Connection, Listener},
     key, modes, on_every_adapter, talk, within,
 };
@@ -15,7 +17,11 @@ use sealpipe_tests::{
 on_every_adapter! {
     everything_goes_over_a_websocket,
     a_stream_that_nothing_protects_is_to_be_asked_for,
-    where_nobody_listens_there_is_no_server;
+    where_nobody_listens_there_is_no_server,
+    messages_of_a_wire_with_lengths_are_those_of_the_websocket,
+    tls_needs_a_certificate_that_is_trusted_and_the_hosts,
+    a_listener_uses_the_certificate_that_it_is_given,
+    a_wire_of_lines_does_not_go_over_a_websocket;
     on two threads: large_messages_go_both_ways_at_once
 }
 
@@ -68,7 +74,10 @@ async fn large_messages_go_both_ways_at_once<A: Adapter>() {
             let receives = async {
                 for _ in 0..4 {
                     let message = side.recv().await.unwrap().unwrap();
-                    assert!(message.payload.len() == SIZE && message.payload.iter().all(|&byte| byte == others));
+                    assert!(
+                        message.payload.len() == SIZE
+                            && message.payload.iter().all(|&byte| byte == others)
+                    );
                 }
             };
             tokio::join!(sends, receives);
@@ -85,7 +94,9 @@ async fn a_stream_that_nothing_protects_is_to_be_asked_for<A: Adapter>() {
     };
     let error = A::bind(&anywhere(), Config::default()).unwrap_err();
     assert!(unprotected(&error), "{error}");
-    let error = A::connect(&anywhere(), Config::default()).await.unwrap_err();
+    let error = A::connect(&anywhere(), Config::default())
+        .await
+        .unwrap_err();
     assert!(unprotected(&error), "{error}");
 }
 
@@ -103,10 +114,118 @@ async fn where_nobody_listens_there_is_no_server<A: Adapter>() {
                     assert!(error.to_string().contains(&endpoint.to_string()), "{error}");
                     return;
                 }
-                Error::Connection(_) | Error::WebSocket(_) | Error::Io { .. } => tokio::task::yield_now().await,
+                Error::Connection(_) | Error::WebSocket(_) | Error::Io { .. } => {
+                    tokio::task::yield_now().await
+                }
                 error => panic!("{error}"),
             }
         }
     })
     .await;
+}
+
+async fn messages_of_a_wire_with_lengths_are_those_of_the_websocket<A: Adapter>() {
+    let wires = [
+        Config::plain().wire(Wire::Be32),
+        Config::plain().wire(Wire::Le32),
+        Config::sealed(key(3)).wire(Wire::LegacySealed),
+    ];
+    for builder in wires {
+        let config = builder.max_message(300_000).build().unwrap();
+        within(async {
+            let (a, b) = connected::<A>(config.clone(), config).await;
+            for (from, to) in [(&a, &b), (&b, &a)] {
+                for size in [1, 0, 300_000, 5] {
+                    let (sent, ()) = tokio::join!(from.send(vec![7; size]), async {
+                        assert_eq!(to.recv().await.unwrap().unwrap().payload, vec![7; size]);
+                    });
+                    assert_eq!(sent.unwrap(), Outcome::Sent);
+                }
+                assert!(matches!(
+                    from.send(vec![7; 300_001]).await,
+                    Err(SendError::NotTaken {
+                        reason: SendErrorReason::TooLarge { .. },
+                        ..
+                    })
+                ));
+            }
+            assert!(a.try_send("the last").is_ok());
+            let (finished, ()) = tokio::join!(a.finish(), async {
+                assert_eq!(b.recv().await.unwrap().unwrap().payload, "the last");
+                assert!(b.recv().await.unwrap().is_none());
+                b.finish().await.unwrap();
+            });
+            finished.unwrap();
+        })
+        .await;
+    }
+}
+
+async fn a_wire_of_lines_does_not_go_over_a_websocket<A: Adapter>() {
+    let lines = || Config::plain().wire(Wire::Base64Lines).build().unwrap();
+    let is_wire = |error| matches!(error, Error::WebSocket(WebSocketError::Wire { .. }));
+    let bound = A::bind_with(&anywhere(), Access::Anyone, None, lines());
+    assert!(is_wire(bound.unwrap_err()));
+    let connected = A::connect_with(&anywhere(), Access::Anyone, None, lines()).await;
+    assert!(is_wire(connected.unwrap_err()));
+}
+
+async fn tls_needs_a_certificate_that_is_trusted_and_the_hosts<A: Adapter>() {
+    let (own, other) = (Authority::new(), Authority::new());
+    let somewhere = Endpoint::url("wss://127.0.0.1:0/app").unwrap();
+    for (_, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let tls = Some(own.server("localhost"));
+            let mut listener =
+                A::bind_with(&somewhere, Access::Anyone, tls, config.clone()).unwrap();
+            let address = listener.address();
+            let port = address.as_url().unwrap().port();
+            let connect = async |host: &str, authority: &Authority| {
+                let endpoint = Endpoint::url(&format!("wss://{host}:{port}/app")).unwrap();
+                // A certificate is checked whoever is acceptable.
+                let (tls, access) = (Some(authority.client()), Access::SameUser);
+                A::connect_with(&endpoint, access, tls, config.clone()).await
+            };
+            let (client, server) = tokio::join!(connect("localhost", &own), listener.accept());
+            talk(&client.unwrap(), &server.unwrap()).await;
+            for (host, authority) in [("localhost", &other), ("127.0.0.1", &own)] {
+                let error = connect(host, authority).await.unwrap_err();
+                assert!(
+                    matches!(&error, Error::WebSocket(WebSocketError::Tls { .. })),
+                    "{error}"
+                );
+                assert!(error.to_string().contains("certificate"), "{error}");
+            }
+        })
+        .await;
+    }
+}
+
+async fn a_listener_uses_the_certificate_that_it_is_given<A: Adapter>() {
+    let config = Config::sealed(key(1)).build().unwrap();
+    let bind = |url: &str, tls| {
+        let endpoint = Endpoint::url(url).unwrap();
+        let error = A::bind_with(&endpoint, Access::SameUser, tls, config.clone()).unwrap_err();
+        match error {
+            Error::WebSocket(error) => error,
+            error => panic!("{error}"),
+        }
+    };
+    let error = bind("wss://127.0.0.1:0", None);
+    assert!(
+        matches!(error, WebSocketError::NoCertificate { .. }),
+        "{error}"
+    );
+    let tls = Some(Authority::new().server("localhost"));
+    let error = bind("ws://127.0.0.1:0", tls);
+    assert!(
+        matches!(error, WebSocketError::CertificateUnused { .. }),
+        "{error}"
+    );
+    let error = bind("ws://example.invalid:0", None);
+    assert!(
+        matches!(error, WebSocketError::NotAnAddress { .. }),
+        "{error}"
+    );
 }

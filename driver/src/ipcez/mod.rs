@@ -164,6 +164,9 @@ pub async fn connect_with<R: Runtime>(
 fn guide(error: &ConnectError) {
     if let ConnectError::Variable { .. } | ConnectError::Unsupported { .. } = error {
         // There may be no standard error; the caller has the same.
-        let _ = writeln!(io::stderr(), "sealpipe: cannot start the connection: {error}");
+        let _ = writeln!(
+            io::stderr(),
+            "sealpipe: cannot start the connection: {error}"
+        );
     }
 }

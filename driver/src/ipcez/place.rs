@@ -23,7 +23,11 @@ pub enum Os {
 }
 
 impl Os {
-    const HERE: Os = if cfg!(windows) { Os::Windows } else { Os::Linux };
+    const HERE: Os = if cfg!(windows) {
+        Os::Windows
+    } else {
+        Os::Linux
+    };
 }
 
 impl fmt::Display for Target {
@@ -63,19 +67,29 @@ impl Variables {
     }
 
     fn target(&self) -> Result<Option<Target>, ConnectError> {
-        choose("target", &self.target, "`local` or `remote`", |value| match value {
-            "local" => Some(Target::Local),
-            "remote" => Some(Target::Remote),
-            _ => None,
-        })
+        choose(
+            "target",
+            &self.target,
+            "`local` or `remote`",
+            |value| match value {
+                "local" => Some(Target::Local),
+                "remote" => Some(Target::Remote),
+                _ => None,
+            },
+        )
     }
 
     fn os(&self) -> Result<Option<Os>, ConnectError> {
-        choose("os", &self.os, "`linux` or `windows`", |value| match value {
-            "linux" => Some(Os::Linux),
-            "windows" | "windows_nt" => Some(Os::Windows),
-            _ => None,
-        })
+        choose(
+            "os",
+            &self.os,
+            "`linux` or `windows`",
+            |value| match value {
+                "linux" => Some(Os::Linux),
+                "windows" | "windows_nt" => Some(Os::Windows),
+                _ => None,
+            },
+        )
     }
 
     /// The endpoint that a text means. A URL means the same whatever they say.
@@ -108,7 +122,9 @@ fn choose<T>(
 
 pub(super) fn resolve(text: &str, variables: &Variables) -> Result<Endpoint, ConnectError> {
     if let Some((scheme, _)) = text.split_once("://")
-        && ["ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        && ["ws", "wss"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
     {
         return Ok(Endpoint::url(text)?);
     }
@@ -169,7 +185,11 @@ mod tests {
             (Some("LOCAL"), Some(OWN)),
         ] {
             let found = resolve("app", &variables(target, os)).unwrap();
-            let expected = if cfg!(windows) { r"\\.\pipe\app" } else { "app" };
+            let expected = if cfg!(windows) {
+                r"\\.\pipe\app"
+            } else {
+                "app"
+            };
             assert_eq!(found.to_string(), expected);
         }
         #[cfg(windows)]
@@ -191,8 +211,14 @@ mod tests {
     #[test]
     fn a_value_that_means_nothing_is_named_with_what_it_may_be() {
         for (found, words) in [
-            (variables(Some("moon"), None), ["`target`", "\"moon\"", "`local` or `remote`"]),
-            (variables(None, Some("plan9")), ["`os`", "\"plan9\"", "`linux` or `windows`"]),
+            (
+                variables(Some("moon"), None),
+                ["`target`", "\"moon\"", "`local` or `remote`"],
+            ),
+            (
+                variables(None, Some("plan9")),
+                ["`os`", "\"plan9\"", "`linux` or `windows`"],
+            ),
         ] {
             let error = resolve("app", &found).unwrap_err();
             assert!(matches!(error, ConnectError::Variable { .. }));

@@ -36,10 +36,7 @@ impl<R: Runtime> fmt::Debug for Socket<R> {
 }
 
 impl<R: Runtime> Socket<R> {
-    pub(super) fn new(
-        connection: Connection<R>,
-        signals: Option<Arc<IpcezSignals>>,
-    ) -> Socket<R> {
+    pub(super) fn new(connection: Connection<R>, signals: Option<Arc<IpcezSignals>>) -> Socket<R> {
         Socket(Arc::new(Inner {
             connection,
             signals,

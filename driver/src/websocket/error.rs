@@ -70,7 +70,9 @@ pub enum WebSocketError {
     },
     /// TLS did not come about: among others, a certificate that is not trusted, or is
     /// another host's.
-    #[error("no TLS with {url}: {source}; check the server's certificate, and whom this side trusts")]
+    #[error(
+        "no TLS with {url}: {source}; check the server's certificate, and whom this side trusts"
+    )]
     Tls {
         /// Where to.
         url: Url,

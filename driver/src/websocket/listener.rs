@@ -16,9 +16,7 @@ use async_tungstenite::{
 };
 use futures_rustls::TlsAcceptor;
 use sealpipe_core::wire::Mode;
-use sealpipe_endpoint::{
-    AcceptErrorKind, Access, Error as EndpointError, Url, accept_error_kind,
-};
+use sealpipe_endpoint::{AcceptErrorKind, Access, Error as EndpointError, Url, accept_error_kind};
 use std::{
     future::poll_fn,
     io,
@@ -48,7 +46,10 @@ pub(crate) fn listen<R: Runtime>(
     options: &crate::ListenOptions<R>,
 ) -> Result<Listener<R>, Error> {
     if options.config().mode() == Mode::Plain && *options.allowed() != Access::Anyone {
-        return Err(reach::unprotected(url, "without a key, nobody knows who connects to it"));
+        return Err(reach::unprotected(
+            url,
+            "without a key, nobody knows who connects to it",
+        ));
     }
     if url.is_secure() != door.tls.is_some() {
         let url = url.clone();
@@ -60,7 +61,9 @@ pub(crate) fn listen<R: Runtime>(
     }
     let carriage = reach::carriage(options.config())?;
     let socket = bind(url)?;
-    let bound = socket.local_addr().map_err(Error::io("asking for the port"))?;
+    let bound = socket
+        .local_addr()
+        .map_err(Error::io("asking for the port"))?;
     let url = url.clone().with_port(bound.port());
     socket
         .set_nonblocking(true)
@@ -136,7 +139,9 @@ async fn take_in<R: Runtime>(io: Box<dyn ByteStream>, upgrade: Arc<Upgrade<R>>, 
     match timeout::<R, _>(limit, upgrade.open(io)).await {
         Ok(Ok(transport)) => upgrade.intake.open(transport, Arc::default(), permit).await,
         Ok(Err(error)) => tracing::warn!(%error, "a client did not get to a WebSocket"),
-        Err(_) => tracing::warn!(url = %upgrade.url, "a client took too long to get to a WebSocket"),
+        Err(_) => {
+            tracing::warn!(url = %upgrade.url, "a client took too long to get to a WebSocket")
+        }
     }
 }
 
@@ -176,7 +181,10 @@ impl Callback for Porter<'_> {
     // The type is the other crate's.
     #[allow(clippy::result_large_err)]
     fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
-        let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let asked = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
         if asked != self.path {
             return Err(refusal(StatusCode::NOT_FOUND));
         }

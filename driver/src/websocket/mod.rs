@@ -6,36 +6,48 @@
 //!
 //! ```
 //! use sealpipe_core::{AckLevel, Config, Key, Message};
-//! use sealpipe_driver::{Connection, Listener, Runtime};
+//! use sealpipe_driver::{Connection, Error, Listener, Runtime};
 //! use sealpipe_endpoint::Endpoint;
 //!
-//! # async fn example<R: Runtime>() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::sealed(Key::from_hex(&"5a".repeat(32))?).build()?;
-//! let endpoint = Endpoint::url("ws://127.0.0.1:8080/app")?;
-//! let mut listener = Listener::<R>::bind(&endpoint, config.clone())?;
-//! let accepting = listener.accept();
-//! let connecting = Connection::<R>::connect(&endpoint, config);
-//! let (client, server) = futures_util::future::try_join(connecting, accepting).await?;
-//! let message = Message::new("hello").with_ack(AckLevel::Received);
-//! futures_util::future::try_join(client.send(message), async {
-//!     if let Some(message) = server.recv().await? {
-//!         assert_eq!(message.payload, "hello");
+//! async fn serve<R: Runtime>(key: Key) -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = Config::sealed(key).build()?;
+//!     let mut listener = Listener::<R>::bind(&Endpoint::url("ws://0.0.0.0:8080/app")?, config)?;
+//!     let connection = listener.accept().await?;
+//!     while let Some(message) = connection.recv().await? {
+//!         message.accept();
 //!     }
-//! #   server.finish().await?;
 //!     Ok(())
-//! })
-//! .await?;
-//! # Ok(()) }
+//! }
+//!
+//! async fn send<R: Runtime>(key: Key) -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = Config::sealed(key).build()?;
+//!     let endpoint = Endpoint::url("ws://example.org:8080/app")?;
+//!     let connection = Connection::<R>::connect(&endpoint, config).await?;
+//!     connection.send(Message::new("hello").with_ack(AckLevel::Processed)).await?;
+//!     connection.finish().await?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # What travels
 //!
 //! The native protocol is a stream of bytes, and so is a WebSocket to it: what one write
 //! has, at most 64 KiB, is a binary message; the payloads of the messages that come are
-//! the stream, however they were cut. Messages above 64 KiB are refused, and text always
-//! is. Pings are answered, and the WebSocket is closed with its own handshake when the
-//! connection has ended. That a peer is dead which the system does not tell of is found
-//! out by [`keepalive`](sealpipe_core::ConfigBuilder::keepalive).
+//! the stream, however they were cut. Messages above 64 KiB are refused, and so is text.
+//! That a peer is dead which the system does not tell of is found out by
+//! [`keepalive`](sealpipe_core::ConfigBuilder::keepalive).
+//!
+//! For peers of another make, a [`Wire`](sealpipe_core::Wire) of length-prefixed messages
+//! becomes one binary message each, without the prefix: `Wire::Be32` is what ipcez speaks,
+//! and any program that has WebSockets. Text that comes is taken as its bytes. Such a wire
+//! has no keepalive; a dead peer is noticed when something is sent to it.
+//!
+//! Nothing larger than [`max_message`](sealpipe_core::ConfigBuilder::max_message) is taken
+//! in, and one message at a time waits to go out beside what the connection counts; a peer
+//! that does not read has its writers wait. Pings are answered, a peer that sends a
+//! thousand of them (or of messages with nothing in them) in a second is closed. When the
+//! connection has ended, the WebSocket is closed with its own handshake, for which
+//! [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout) is left.
 //!
 //! # Who is at the other end
 //!

@@ -31,7 +31,10 @@ pub(crate) async fn connect<R: Runtime>(
     config: &Config,
 ) -> Result<Halves<R>, Error> {
     if config.mode() == Mode::Plain && !url.is_secure() && *server != Access::Anyone {
-        return Err(unprotected(url, "without a key and without TLS, nobody knows who serves it"));
+        return Err(unprotected(
+            url,
+            "without a key and without TLS, nobody knows who serves it",
+        ));
     }
     let carriage = carriage(config)?;
     let limit = config.handshake_timeout();
@@ -118,14 +121,18 @@ async fn resolve(url: &Url) -> Result<Vec<SocketAddr>, Error> {
         let _ = tell.send(found.map(|addresses| addresses.collect::<Vec<_>>()));
     };
     let found = match thread.spawn(look_up) {
-        Ok(_) => told.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
+        Ok(_) => told
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
         Err(error) => Err(error),
     };
     match found {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
         found => Err(WebSocketError::Host {
             url: url.clone(),
-            source: found.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()),
+            source: found
+                .err()
+                .unwrap_or_else(|| io::ErrorKind::NotFound.into()),
         }
         .into()),
     }

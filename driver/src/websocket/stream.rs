@@ -2,10 +2,7 @@
 
 use super::ByteStream;
 use crate::{
-    ReadHalf, Runtime, Spare, WriteHalf,
-    shared::lock,
-    timeout::timeout,
-    transport::Transport,
+    ReadHalf, Runtime, Spare, WriteHalf, shared::lock, timeout::timeout, transport::Transport,
 };
 use async_tungstenite::{
     WebSocketStream,
@@ -126,7 +123,10 @@ pub(crate) fn halves<R: Runtime>(
     R::spawn(async move {
         // An error is what ends it: nothing is ever sent.
         let _ = ended.await;
-        if timeout::<R, _>(close_timeout, close(&closing)).await.is_err() {
+        if timeout::<R, _>(close_timeout, close(&closing))
+            .await
+            .is_err()
+        {
             tracing::debug!("a WebSocket was not closed by its peer in time");
         }
     });
@@ -336,9 +336,12 @@ impl Outlet {
         let length = match (self.carriage, self.begun.first_chunk::<PREFIX>()) {
             (Carriage::Stream, _) => return PREFIX,
             (_, None) => return PREFIX.saturating_sub(self.begun.len()),
-            (Carriage::Messages { wire: Wire::Be32, .. }, Some(prefix)) => {
-                u32::from_be_bytes(*prefix)
-            }
+            (
+                Carriage::Messages {
+                    wire: Wire::Be32, ..
+                },
+                Some(prefix),
+            ) => u32::from_be_bytes(*prefix),
             (_, Some(prefix)) => u32::from_le_bytes(*prefix),
         };
         let whole = PREFIX.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
@@ -371,7 +374,8 @@ impl Outlet {
             let missing = self.missing();
             self.begun.reserve(missing);
             let n = missing.min(output.chunk().len());
-            self.begun.put_slice(output.chunk().get(..n).unwrap_or_default());
+            self.begun
+                .put_slice(output.chunk().get(..n).unwrap_or_default());
             output.advance(n);
             taken = taken.saturating_add(n);
         }
