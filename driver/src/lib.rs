@@ -65,6 +65,6 @@ pub mod vocabulary {
     #[cfg(unix)]
     pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
-        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
+        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, Url, User,
     };
 }

@@ -137,7 +137,7 @@ pub(crate) fn halves<R: Runtime>(
             prefix: Bytes::new(),
             payload: Bytes::new(),
             idle: Idle::default(),
-            ended: false,
+            cut: None,
             _alive: alive.clone(),
             runtime: PhantomData,
         },
@@ -207,7 +207,8 @@ struct Inlet<R> {
     prefix: Bytes,
     payload: Bytes,
     idle: Idle,
-    ended: bool,
+    /// Why it has ended, if that is still to be told.
+    cut: Option<io::Error>,
     _alive: Alive,
     runtime: PhantomData<fn() -> R>,
 }
@@ -284,17 +285,26 @@ impl<R: Runtime> ReadHalf for Inlet<R> {
         context: &mut Context<'_>,
         spare: &mut Spare<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.prefix.is_empty() && self.payload.is_empty() && !self.ended {
-            match ready!(self.poll_message(context))? {
-                Some(payload) => {
-                    if let Carriage::Messages { wire, .. } = self.carriage {
-                        // The limits keep it below 2^32.
-                        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-                        self.prefix = Bytes::copy_from_slice(&wire.prefix(length));
-                    }
+        if self.prefix.is_empty() && self.payload.is_empty() {
+            if let Some(error) = self.cut.take() {
+                return Poll::Ready(Err(error));
+            }
+            match (ready!(self.poll_message(context)), self.carriage) {
+                (Ok(Some(payload)), Carriage::Messages { wire, .. }) => {
+                    // The limits keep it below 2^32.
+                    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                    self.prefix = Bytes::copy_from_slice(&wire.prefix(length));
                     self.payload = payload;
                 }
-                None => self.ended = true,
+                (Ok(Some(payload)), Carriage::Stream) => self.payload = payload,
+                (Ok(None), _) => return Poll::Ready(Ok(0)),
+                (Err(error), Carriage::Messages { .. }) => {
+                    // A wire without a goodbye would take this for one, unless it cuts a
+                    // message.
+                    self.prefix = Bytes::from_static(&[0]);
+                    self.cut = Some(error);
+                }
+                (Err(error), Carriage::Stream) => return Poll::Ready(Err(error)),
             }
         }
         let before = spare.remaining_mut();
