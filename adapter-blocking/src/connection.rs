@@ -51,6 +51,13 @@ impl ConnectOptions {
         ConnectOptions(self.0.wait_for_server(wait))
     }
 
+    /// Whom a client of a `wss://` URL trusts, and how it shows who it is itself; those
+    /// that the system trusts, and not at all, unless set.
+    #[cfg(feature = "websocket")]
+    pub fn tls(self, config: impl Into<Arc<crate::websocket::rustls::ClientConfig>>) -> Self {
+        ConnectOptions(self.0.tls(config))
+    }
+
     /// Connects: tries, then tries again with jittered back-off where that can
     /// help.
     ///

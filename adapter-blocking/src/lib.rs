@@ -5,6 +5,7 @@ mod calls;
 mod connection;
 mod halves;
 mod io;
+pub mod ipcez;
 mod listener;
 mod reconnecting;
 mod request;
@@ -21,6 +22,9 @@ pub use request::{EventError, Request, Subscription};
 pub use sending::{Delivery, Permit};
 pub use server::{Client, Handler, Server, ServerOptions};
 pub use stream::{LocalAddr, LocalIncoming, LocalListener, LocalStream};
+
+#[cfg(feature = "websocket")]
+pub use sealpipe_driver::websocket;
 
 /// A message that was received; see [`sealpipe_driver::Incoming`].
 pub type Incoming = sealpipe_driver::Incoming<sealpipe_smol::Smol>;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 /// How to listen; as [`sealpipe_driver::ListenOptions`].
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct ListenOptions(sealpipe_driver::ListenOptions<Smol>);
+pub struct ListenOptions(pub(crate) sealpipe_driver::ListenOptions<Smol>);
 
 impl ListenOptions {
     /// The defaults: clients of the same user, 512 handshakes at once.
@@ -26,6 +26,19 @@ impl ListenOptions {
     /// to try again later.
     pub fn max_handshakes(self, handshakes: usize) -> Self {
         ListenOptions(self.0.max_handshakes(handshakes))
+    }
+
+    /// The certificate of a listener at a `wss://` URL, and whom it asks for one.
+    #[cfg(feature = "websocket")]
+    pub fn tls(self, config: impl Into<Arc<crate::websocket::rustls::ServerConfig>>) -> Self {
+        ListenOptions(self.0.tls(config))
+    }
+
+    /// The web pages that may connect to a listener at a URL, each by its origin; see
+    /// [`sealpipe_driver::ListenOptions::origins`].
+    #[cfg(feature = "websocket")]
+    pub fn origins<S: Into<String>>(self, origins: impl IntoIterator<Item = S>) -> Self {
+        ListenOptions(self.0.origins(origins))
     }
 
     /// Claims the endpoint and listens.

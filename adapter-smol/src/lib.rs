@@ -3,8 +3,11 @@
 
 mod executor;
 mod io;
+pub mod ipcez;
 mod local;
 mod runtime;
+#[cfg(feature = "websocket")]
+mod tcp;
 #[cfg(unix)]
 mod unix;
 mod waiting;
@@ -14,6 +17,9 @@ mod windows;
 pub use local::LocalStream;
 pub use runtime::Smol;
 pub use waiting::{block_on, block_on_until};
+
+#[cfg(feature = "websocket")]
+pub use sealpipe_driver::websocket;
 
 /// A connection to one peer; see [`sealpipe_driver::Connection`].
 pub type Connection = sealpipe_driver::Connection<Smol>;

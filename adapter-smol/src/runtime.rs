@@ -4,6 +4,8 @@ use crate::{LocalStream, executor, io::Any};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::AsyncReadExt;
 use sealpipe_core::Time;
+#[cfg(feature = "websocket")]
+use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 use sealpipe_driver::{FromIo, ReadHalf, Runtime, Timer, WriteHalf, clock};
 use std::{
     future::Future,
@@ -113,6 +115,16 @@ impl Runtime for Smol {
     #[cfg(windows)]
     fn accepted(instance: Instance) -> io::Result<(PipeIn, PipeOut)> {
         windows::halves(instance.into_halves()?)
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn connect_tcp(address: std::net::SocketAddr) -> io::Result<Box<dyn ByteStream>> {
+        crate::tcp::connect(address).await
+    }
+
+    #[cfg(feature = "websocket")]
+    fn listen_tcp(socket: std::net::TcpListener) -> io::Result<Box<dyn TcpAccept>> {
+        crate::tcp::listen(socket)
     }
 }
 

@@ -4,13 +4,19 @@
 
 mod clock;
 mod io;
+pub mod ipcez;
 mod local;
 mod runtime;
+#[cfg(feature = "websocket")]
+mod tcp;
 #[cfg(windows)]
 mod windows;
 
 pub use local::LocalStream;
 pub use runtime::Tokio;
+
+#[cfg(feature = "websocket")]
+pub use sealpipe_driver::websocket;
 
 /// A connection to one peer; see [`sealpipe_driver::Connection`].
 pub type Connection = sealpipe_driver::Connection<Tokio>;

@@ -2,6 +2,8 @@
 
 use crate::{LocalStream, clock, io::Half};
 use sealpipe_core::Time;
+#[cfg(feature = "websocket")]
+use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 use sealpipe_driver::{FromIo, ReadHalf, Runtime, Timer, WriteHalf};
 use std::{
     future::Future,
@@ -111,6 +113,16 @@ impl Runtime for Tokio {
     #[cfg(windows)]
     fn accepted(instance: NamedPipeServer) -> io::Result<(Self::Read, Self::Write)> {
         Ok(unbuffered(windows::server(instance)))
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn connect_tcp(address: std::net::SocketAddr) -> io::Result<Box<dyn ByteStream>> {
+        crate::tcp::connect(address).await
+    }
+
+    #[cfg(feature = "websocket")]
+    fn listen_tcp(socket: std::net::TcpListener) -> io::Result<Box<dyn TcpAccept>> {
+        crate::tcp::listen(socket)
     }
 }
 

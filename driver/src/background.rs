@@ -13,14 +13,20 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// Reaches the same server again.
-pub(crate) type Dial<R> = Box<dyn FnMut() -> Result<Transport<R>, Error> + Send>;
+pub(crate) type Dial<R> = Box<dyn FnMut() -> Dialing<R> + Send>;
+/// A stream, once there is one.
+type Dialing<R> = Pin<Box<dyn Future<Output = Result<Transport<R>, Error>> + Send>>;
+/// When it is looked again whether a stream under way is still wanted.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// When to dial again.
 struct Redial<R: Runtime> {
     dial: Dial<R>,
+    under_way: Option<Dialing<R>>,
     backoff: Backoff,
     /// [`Time::ZERO`] while the stream stands.
     at: Time,
@@ -40,6 +46,7 @@ impl<R: Runtime> Background<R> {
             let seed = R::now().as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
             Box::new(Redial {
                 dial,
+                under_way: None,
                 backoff: Backoff::new(seed),
                 at: Time::ZERO,
             })
@@ -52,18 +59,29 @@ impl<R: Runtime> Background<R> {
     }
 
     /// Gets another stream, if one is wanted and it is time; says when it will be.
-    fn bring_stream(&mut self, now: Time) -> Option<Time> {
-        if !self.shared.session(|session| session.wants_stream()) {
+    fn bring_stream(&mut self, now: Time, context: &mut Context<'_>) -> Option<Time> {
+        let wanted = self.shared.session(|session| session.wants_stream());
+        if wanted {
+            self.shared.drop_stream();
+        }
+        let redial = self.redial.as_deref_mut()?;
+        if !wanted {
+            redial.under_way = None;
             return None;
         }
-        self.shared.drop_stream();
-        let redial = self.redial.as_deref_mut()?;
-        if now < redial.at {
-            return Some(redial.at);
-        }
-        redial.at = now.saturating_add(redial.backoff.next_delay());
-        let resumed = (redial.dial)().map(|transport| self.shared.resume(transport, now));
-        match resumed {
+        let mut dialing = match redial.under_way.take() {
+            Some(dialing) => dialing,
+            None if now < redial.at => return Some(redial.at),
+            None => {
+                redial.at = now.saturating_add(redial.backoff.next_delay());
+                (redial.dial)()
+            }
+        };
+        let Poll::Ready(dialed) = dialing.as_mut().poll(context) else {
+            redial.under_way = Some(dialing);
+            return Some(now.saturating_add(LOOK));
+        };
+        match dialed.map(|transport| self.shared.resume(transport, now)) {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => tracing::warn!(%error, "a session cannot be resumed"),
             Err(error) => tracing::debug!(%error, "the server is not reached yet"),
@@ -80,7 +98,7 @@ impl<R: Runtime> Future for Background<R> {
         loop {
             this.shared.set_background(context.waker());
             let now = R::now();
-            let dial_at = this.bring_stream(now);
+            let dial_at = this.bring_stream(now, context);
             let Background {
                 shared,
                 timer,

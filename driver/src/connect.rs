@@ -8,8 +8,13 @@ use crate::{
     transport::Transport,
 };
 use sealpipe_core::{Config, ConnectionError, Role, wire::Status};
-use sealpipe_endpoint::{Access, Backoff, Endpoint};
-use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
+use sealpipe_endpoint::{Access, Backoff, Endpoint, Peer};
+use std::{
+    future::Future,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// How to connect.
 ///
@@ -35,6 +40,8 @@ pub struct ConnectOptions<R> {
     timeout: Duration,
     attempts: Option<u32>,
     wait: bool,
+    #[cfg(feature = "websocket")]
+    tls: Option<Arc<crate::websocket::rustls::ClientConfig>>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -48,6 +55,8 @@ impl<R: Runtime> ConnectOptions<R> {
             timeout: Duration::from_secs(30),
             attempts: None,
             wait: false,
+            #[cfg(feature = "websocket")]
+            tls: None,
             runtime: PhantomData,
         }
     }
@@ -77,6 +86,14 @@ impl<R: Runtime> ConnectOptions<R> {
         self
     }
 
+    /// Whom a client of a `wss://` URL trusts, and how it shows who it is itself; those
+    /// that the system trusts, and not at all, unless set.
+    #[cfg(feature = "websocket")]
+    pub fn tls(mut self, config: impl Into<Arc<crate::websocket::rustls::ClientConfig>>) -> Self {
+        self.tls = Some(config.into());
+        self
+    }
+
     pub(crate) fn send_timeout(&self) -> Duration {
         self.config.send_timeout()
     }
@@ -87,7 +104,8 @@ impl<R: Runtime> ConnectOptions<R> {
     /// # Errors
     /// [`Error::Endpoint`] if there is nothing to connect to, or it is another
     /// user's; [`Error::Connection`] if the handshake fails; [`Error::Timeout`]
-    /// with what the last attempt met.
+    /// with what the last attempt met. To a URL, with the feature `websocket`,
+    /// [`Error::WebSocket`] too.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
         self.try_for_long(|| self.attempt(endpoint)).await
     }
@@ -154,17 +172,10 @@ impl<R: Runtime> ConnectOptions<R> {
     }
 
     async fn attempt(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
-        let LocalHalves {
-            read, write, peer, ..
-        } = self.reach(endpoint)?;
+        let (transport, peer) = self.transport(endpoint).await?;
         let dial = self.config.resumption().then(|| self.dial(endpoint));
-        let opening = Opening::begin(
-            Transport::native((read, write)),
-            Role::Initiator,
-            self.config.clone(),
-            Arc::new(peer),
-            dial,
-        )?;
+        let (config, peer) = (self.config.clone(), Arc::new(peer));
+        let opening = Opening::begin(transport, Role::Initiator, config, peer, dial)?;
         opening.alone().await
     }
 
@@ -172,9 +183,26 @@ impl<R: Runtime> ConnectOptions<R> {
     fn dial(&self, endpoint: &Endpoint) -> Dial<R> {
         let (options, endpoint) = (self.clone(), endpoint.clone());
         Box::new(move || {
-            let LocalHalves { read, write, .. } = options.reach(&endpoint)?;
-            Ok(Transport::native((read, write)))
+            let (options, endpoint) = (options.clone(), endpoint.clone());
+            Box::pin(async move { Ok(options.transport(&endpoint).await?.0) })
         })
+    }
+
+    /// A stream to the server, and who that is, where the system says so.
+    async fn transport(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(Transport<R>, OnceLock<Peer>), Error> {
+        #[cfg(feature = "websocket")]
+        if let Some(url) = endpoint.as_url() {
+            let (tls, config) = (self.tls.as_ref(), &self.config);
+            let halves = crate::websocket::connect::<R>(url, &self.server, tls, config).await?;
+            return Ok((halves.into_transport(), OnceLock::new()));
+        }
+        let LocalHalves {
+            read, write, peer, ..
+        } = self.reach(endpoint)?;
+        Ok((Transport::native((read, write)), peer))
     }
 
     fn reach(&self, endpoint: &Endpoint) -> Result<LocalHalves<R>, Error> {

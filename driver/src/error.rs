@@ -13,6 +13,10 @@ pub enum Error {
     /// The connection failed, or has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// A WebSocket could not be had.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(#[from] crate::websocket::WebSocketError),
     /// The wire cannot carry what was asked for.
     #[error(transparent)]
     Wire(#[from] WireError),

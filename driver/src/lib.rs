@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod halves;
 mod incoming;
+pub mod ipcez;
 mod listener;
 mod local;
 mod memory;
@@ -22,6 +23,8 @@ mod timeout;
 mod transport;
 #[cfg(feature = "serde")]
 mod typed;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use connect::ConnectOptions;
 pub use connection::Connection;
@@ -47,6 +50,8 @@ pub use typed::{Content, Format, FormatError, Json};
 pub mod vocabulary {
     #[cfg(feature = "serde")]
     pub use crate::typed::{Content, Format, FormatError, Json};
+    #[cfg(feature = "websocket")]
+    pub use crate::websocket::{WebSocketError, rustls};
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
@@ -60,6 +65,6 @@ pub mod vocabulary {
     #[cfg(unix)]
     pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
-        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, User,
+        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, Url, User,
     };
 }

@@ -155,6 +155,27 @@ pub trait Runtime: Copy + fmt::Debug + Send + Sync + Sized + 'static {
     /// What the runtime reports.
     #[cfg(windows)]
     fn accepted(instance: Self::Instance) -> io::Result<(Self::Read, Self::Write)>;
+
+    /// Connects over TCP, without delay for small writes.
+    ///
+    /// # Errors
+    /// What the system reports; `Unsupported`, unless a runtime can do it.
+    #[cfg(feature = "websocket")]
+    fn connect_tcp(
+        _: std::net::SocketAddr,
+    ) -> impl Future<Output = io::Result<Box<dyn crate::websocket::ByteStream>>> + Send {
+        async { Err(io::ErrorKind::Unsupported.into()) }
+    }
+
+    /// Takes over a TCP socket that listens: non-blocking. What it accepts has no delay
+    /// for small writes.
+    ///
+    /// # Errors
+    /// As [`connect_tcp`](Self::connect_tcp).
+    #[cfg(feature = "websocket")]
+    fn listen_tcp(_: std::net::TcpListener) -> io::Result<Box<dyn crate::websocket::TcpAccept>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Streams of bytes of another kind that a runtime can read and write.

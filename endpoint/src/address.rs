@@ -5,8 +5,10 @@ use std::path::Path;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-/// One concrete place: a socket's path, an abstract socket, or a full pipe
-/// name. It prints as what one would type.
+use crate::Url;
+
+/// One concrete place: a socket's path, an abstract socket, a full pipe name,
+/// or the URL of a WebSocket. It prints as what one would type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     pub(crate) place: Place,
@@ -20,6 +22,8 @@ pub(crate) enum Place {
     Abstract(String),
     #[cfg(windows)]
     Pipe(String),
+    /// Not one of the system's own: see [`Url`].
+    Url(Url),
 }
 
 /// What the directory of a socket must be.
@@ -42,8 +46,15 @@ impl Address {
         match &self.place {
             #[cfg(unix)]
             Place::Path { path, .. } => Some(path),
-            // Where a path is the only kind of place.
-            #[allow(unreachable_patterns)]
+            _ => None,
+        }
+    }
+
+    /// The URL of a WebSocket, if it is one.
+    #[must_use]
+    pub fn as_url(&self) -> Option<&Url> {
+        match &self.place {
+            Place::Url(url) => Some(url),
             _ => None,
         }
     }
@@ -54,7 +65,6 @@ impl Address {
         match &self.place {
             #[cfg(windows)]
             Place::Pipe(name) => Some(name),
-            #[cfg(not(windows))]
             _ => None,
         }
     }
@@ -69,6 +79,7 @@ impl fmt::Display for Address {
             Place::Abstract(name) => write!(f, "the abstract socket @{name}"),
             #[cfg(windows)]
             Place::Pipe(name) => f.write_str(name),
+            Place::Url(url) => url.fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::{Address, Error};
+use crate::{Address, Error, Url, url};
 
 /// How every full pipe name begins.
 pub(crate) const PIPE_PREFIX: &str = r"\\.\pipe\";
@@ -12,8 +12,9 @@ pub(crate) const PIPE_PREFIX: &str = r"\\.\pipe\";
 /// Where two programs meet, as the user said it: a name, which each system
 /// maps to a place of its own, or that place itself.
 ///
-/// From text ([`FromStr`]) it is a full pipe name if it begins with
-/// `\\.\pipe\`, a path if it has a separator in it, and a name otherwise.
+/// From text ([`FromStr`]) it is a URL if it begins with `ws://` or `wss://`, a full
+/// pipe name if it begins with `\\.\pipe\`, a path if it has a separator in it, and
+/// a name otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     pub(crate) kind: Kind,
@@ -28,6 +29,7 @@ pub(crate) enum Kind {
     Pipe(String),
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Abstract(String),
+    Url(Url),
 }
 
 impl Endpoint {
@@ -128,6 +130,27 @@ impl Endpoint {
         })
     }
 
+    /// The WebSocket of that URL, `ws://host:port/path` or `wss://…`, which may be on
+    /// another machine. This crate only knows its parts ([`as_url`](Self::as_url));
+    /// adapters with the feature `websocket` go there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidAddress`] if it is no such URL, has a user or a password in it,
+    /// or is longer than 2048 bytes.
+    pub fn url(text: &str) -> Result<Endpoint, Error> {
+        Ok(Endpoint::of(Kind::Url(Url::parse(text)?)))
+    }
+
+    /// The parts of an [`url`](Self::url), if it is one.
+    #[must_use]
+    pub fn as_url(&self) -> Option<&Url> {
+        match &self.kind {
+            Kind::Url(url) => Some(url),
+            _ => None,
+        }
+    }
+
     /// The same endpoint with these directories instead of those of the
     /// process: for tests, and for a program that acts on behalf of another
     /// session.
@@ -145,7 +168,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// [`Error::PathTooLong`] if no place fits into a socket address;
-    /// [`Error::Unsupported`] for a path on Windows or a pipe on Unix;
+    /// [`Error::Unsupported`] for a path on Windows, a pipe on Unix, or a URL;
     /// [`Error::Io`] on Windows, when the current user cannot be told.
     pub fn addresses(&self) -> Result<Vec<Address>, Error> {
         #[cfg(unix)]
@@ -182,7 +205,9 @@ impl FromStr for Endpoint {
         let begins_as_pipe = text
             .get(..PIPE_PREFIX.len())
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(PIPE_PREFIX));
-        if begins_as_pipe {
+        if url::is_url(text) {
+            Endpoint::url(text)
+        } else if begins_as_pipe {
             Endpoint::pipe(text)
         } else if text.contains(['/', '\\']) {
             Ok(Endpoint::path(text))
@@ -200,6 +225,7 @@ impl fmt::Display for Endpoint {
             Kind::Path(path) => path.display().fmt(f),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Abstract(name) => write!(f, "@{name}"),
+            Kind::Url(url) => url.fmt(f),
         }
     }
 }
@@ -235,6 +261,10 @@ mod tests {
         let pipe = parse(r"\\.\PIPE\app\1").unwrap();
         assert_eq!(pipe, Endpoint::pipe(r"\\.\pipe\app\1").unwrap());
         assert_eq!(pipe.to_string(), r"\\.\pipe\app\1");
+        let url = parse("ws://localhost/app").unwrap();
+        assert_eq!(url, Endpoint::url("ws://localhost:80/app").unwrap());
+        assert_eq!(url.as_url().unwrap().host(), "localhost");
+        parse("wss://").unwrap_err();
         parse(r"\\.\pipe\").unwrap_err();
         parse("two words").unwrap_err();
     }

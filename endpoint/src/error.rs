@@ -24,7 +24,7 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// A full pipe or abstract socket name that the system would not take.
+    /// A pipe or abstract socket name that the system would not take, or no URL.
     #[error("{name:?} is not a usable {what}: {reason}")]
     InvalidAddress {
         /// The text as given.

@@ -87,6 +87,8 @@ mod inspect;
 mod io_errors;
 mod old_places;
 mod options;
+mod signals;
+mod url;
 
 #[cfg(unix)]
 mod unix;
@@ -101,6 +103,8 @@ pub use identity::{Access, Peer, User};
 pub use inspect::{Found, Inspected, Inspection, inspect};
 pub use io_errors::{AcceptErrorKind, accept_error_kind, is_end_of_stream};
 pub use options::{Connected, ListenOptions};
+pub use signals::IpcezSignals;
+pub use url::Url;
 
 #[cfg(unix)]
 pub use unix::{

@@ -7,7 +7,7 @@ use sealpipe_driver::{
     Error, Incoming, Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
-        Stats,
+        Stats, rustls,
     },
 };
 use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
@@ -28,6 +28,28 @@ pub trait Adapter: Copy + Debug + Send + Sync + 'static {
     /// # Errors
     /// As `Listener::bind`.
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error>;
+
+    /// Claims an endpoint with options: for the URLs of WebSockets.
+    ///
+    /// # Errors
+    /// As `ListenOptions::bind`.
+    fn bind_with(
+        endpoint: &Endpoint,
+        access: Access,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error>;
+
+    /// Connects with options: to the URLs of WebSockets.
+    ///
+    /// # Errors
+    /// As `ConnectOptions::connect`.
+    fn connect_with(
+        endpoint: &Endpoint,
+        server: Access,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
 
     /// Accepts on what listens already, with so many handshakes at once at most.
     ///

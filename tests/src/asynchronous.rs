@@ -8,7 +8,7 @@ use sealpipe_driver::{
     ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
-        Stats,
+        Stats, rustls,
     },
 };
 use sealpipe_smol::Smol;
@@ -75,6 +75,32 @@ impl<R: Asynchronous> Adapter for R {
 
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Self::Listener, Error> {
         sealpipe_driver::Listener::bind(endpoint, config)
+    }
+
+    fn bind_with(
+        endpoint: &Endpoint,
+        access: Access,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Self::Listener, Error> {
+        let options = ListenOptions::new(config).access(access);
+        match tls {
+            Some(tls) => options.tls(tls).bind(endpoint),
+            None => options.bind(endpoint),
+        }
+    }
+
+    async fn connect_with(
+        endpoint: &Endpoint,
+        server: Access,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<Self::Connection, Error> {
+        let options = ConnectOptions::new(config).server(server);
+        match tls {
+            Some(tls) => options.tls(tls).connect(endpoint).await,
+            None => options.connect(endpoint).await,
+        }
     }
 
     fn listen(

@@ -9,7 +9,7 @@ use sealpipe_driver::{
     Error, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
-        Stats,
+        Stats, rustls,
     },
 };
 use sealpipe_smol::Smol;
@@ -89,6 +89,36 @@ impl Adapter for Blocking {
 
     fn bind(endpoint: &Endpoint, config: impl Into<Arc<Config>>) -> Result<Listener, Error> {
         sealpipe_blocking::Listener::bind(endpoint, config).map(Listener::new)
+    }
+
+    fn bind_with(
+        endpoint: &Endpoint,
+        access: Access,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Listener, Error> {
+        let options = ListenOptions::new(config).access(access);
+        let listener = match tls {
+            Some(tls) => options.tls(tls).bind(endpoint),
+            None => options.bind(endpoint),
+        };
+        listener.map(Listener::new)
+    }
+
+    async fn connect_with(
+        endpoint: &Endpoint,
+        server: Access,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        config: impl Into<Arc<Config>> + Send,
+    ) -> Result<Connection, Error> {
+        let mut options = ConnectOptions::new(config).server(server);
+        if let Some(tls) = tls {
+            options = options.tls(tls);
+        }
+        let endpoint = endpoint.clone();
+        call(move || options.connect(&endpoint))
+            .await
+            .map(Connection)
     }
 
     fn listen(

@@ -4,6 +4,7 @@
 mod adapters;
 pub mod api;
 mod asynchronous;
+mod authority;
 mod blocking;
 mod hand;
 pub mod heap;
@@ -12,10 +13,12 @@ mod process;
 pub mod python;
 pub mod raw;
 mod seeded;
+pub mod websocket;
 
 pub use adapters::ADAPTERS;
 pub use api::Adapter;
 pub use asynchronous::Asynchronous;
+pub use authority::Authority;
 pub use blocking::Blocking;
 pub use hand::{Hand, data, records};
 pub use process::{Helper, role, say};

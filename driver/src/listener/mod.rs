@@ -38,7 +38,7 @@ use std::{
 /// Finished handshakes that wait for `accept`.
 const READY: usize = 128;
 /// How long accepting rests when the process or the system is out of something.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// How to listen.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct ListenOptions<R> {
     config: Arc<Config>,
     access: Access,
     handshakes: usize,
+    #[cfg(feature = "websocket")]
+    door: crate::websocket::Door,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -57,6 +59,8 @@ impl<R: Runtime> ListenOptions<R> {
             config: config.into(),
             access: Access::SameUser,
             handshakes: 512,
+            #[cfg(feature = "websocket")]
+            door: crate::websocket::Door::default(),
             runtime: PhantomData,
         }
     }
@@ -74,15 +78,45 @@ impl<R: Runtime> ListenOptions<R> {
         self
     }
 
+    /// The certificate of a listener at a `wss://` URL, and whom it asks for one.
+    #[cfg(feature = "websocket")]
+    pub fn tls(mut self, config: impl Into<Arc<crate::websocket::rustls::ServerConfig>>) -> Self {
+        self.door.tls = Some(config.into());
+        self
+    }
+
+    /// The web pages that may connect to a listener at a URL, each by its origin, as
+    /// `https://example.org`. None unless set: any page could, in a browser of somebody
+    /// who can reach the listener. Programs have no origin, and need none.
+    #[cfg(feature = "websocket")]
+    pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
+        self.door.origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn allowed(&self) -> &Access {
+        &self.access
+    }
+
     /// Claims the endpoint and listens.
     ///
     /// # Errors
     /// [`Error::Endpoint`] if the address is in use (it says by whom), or cannot
-    /// be had; [`Error::Io`] if the runtime cannot take the socket or pipe.
+    /// be had; [`Error::Io`] if the runtime cannot take the socket or pipe. At a URL,
+    /// with the feature `websocket`, [`Error::WebSocket`] too.
     ///
     /// # Panics
     /// With tokio, outside of a runtime with I/O and time, as everything of tokio's.
     pub fn bind(&self, endpoint: &Endpoint) -> Result<Listener<R>, Error> {
+        #[cfg(feature = "websocket")]
+        if let Some(url) = endpoint.as_url() {
+            return crate::websocket::listen(url, self.door.clone(), self);
+        }
         self.listen(sealpipe_endpoint::listen(endpoint, &self.access)?)
     }
 
@@ -97,6 +131,18 @@ impl<R: Runtime> ListenOptions<R> {
     /// As [`bind`](Self::bind).
     pub fn listen(&self, listener: sealpipe_endpoint::Listener) -> Result<Listener<R>, Error> {
         let address = listener.address().clone();
+        #[cfg(unix)]
+        return self.listen_with(address, |intake| unix::start(listener, intake));
+        #[cfg(windows)]
+        return self.listen_with(address, |intake| windows::start(listener, intake));
+    }
+
+    /// Has clients taken in by what `start` starts.
+    pub(crate) fn listen_with(
+        &self,
+        address: Address,
+        start: impl FnOnce(Intake<R>) -> Result<Vec<AbortHandle>, Error>,
+    ) -> Result<Listener<R>, Error> {
         let (ready, accepted) = mpsc::channel(READY);
         let intake = Intake {
             config: self.config.clone(),
@@ -109,10 +155,7 @@ impl<R: Runtime> ListenOptions<R> {
             ready,
             sessions: Arc::default(),
         };
-        #[cfg(unix)]
-        let acceptors = unix::start(listener, intake)?;
-        #[cfg(windows)]
-        let acceptors = windows::start(listener, intake)?;
+        let acceptors = start(intake)?;
         tracing::debug!(%address, "accepting");
         Ok(Listener {
             address,
@@ -197,7 +240,7 @@ impl<R: Runtime> Stream for Incoming<'_, R> {
 }
 
 /// Runs a task until it is aborted.
-fn spawn<R: Runtime>(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+pub(crate) fn spawn<R: Runtime>(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     let (task, abort) = abortable(task);
     R::spawn(async {
         // An error means that it was aborted.
@@ -214,7 +257,7 @@ struct Handshakes {
 }
 
 /// A place among the handshakes.
-struct Permit(Arc<AtomicUsize>);
+pub(crate) struct Permit(Arc<AtomicUsize>);
 
 impl Handshakes {
     fn permit(&self) -> Option<Permit> {
@@ -234,7 +277,7 @@ impl Drop for Permit {
 }
 
 /// From a stream that was accepted to a connection that is ready.
-struct Intake<R: Runtime> {
+pub(crate) struct Intake<R: Runtime> {
     config: Arc<Config>,
     access: Access,
     address: Address,
@@ -258,8 +301,13 @@ impl<R: Runtime> Clone for Intake<R> {
 }
 
 impl<R: Runtime> Intake<R> {
+    #[cfg(feature = "websocket")]
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// A place among the handshakes, if one is free.
-    fn permit(&self) -> Option<Permit> {
+    pub(crate) fn permit(&self) -> Option<Permit> {
         let permit = self.handshakes.permit();
         if permit.is_none() {
             tracing::warn!(address = %self.address, "too many handshakes at once, a client was sent away");
@@ -269,33 +317,38 @@ impl<R: Runtime> Intake<R> {
 
     /// Runs the handshake in the background.
     fn shake_hands(&self, transport: Transport<R>, peer: Arc<OnceLock<Peer>>, permit: Permit) {
-        let (config, address, mut ready) = (
-            self.config.clone(),
-            self.address.clone(),
-            self.ready.clone(),
-        );
-        let sessions = self.sessions.clone();
-        R::spawn(async move {
-            let opening = Opening::begin(transport, Role::Responder, config, peer, None);
-            let opened = match opening {
-                Ok(opening) => opening.finish(&sessions).await,
-                Err(error) => Err(error),
-            };
-            match opened {
-                // The stream of a connection that was accepted before.
-                Ok(None) => {}
-                Ok(Some(connection)) => {
-                    // Errors mean that the listener has gone, and the connection with it.
-                    if poll_fn(|context| ready.poll_ready(context)).await.is_ok() {
-                        let _ = ready.start_send(connection);
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%address, %error, "a client did not get through the handshake")
+        let intake = self.clone();
+        R::spawn(async move { intake.open(transport, peer, permit).await });
+    }
+
+    /// Runs the handshake, and hands the connection to `accept`.
+    pub(crate) async fn open(
+        &self,
+        transport: Transport<R>,
+        peer: Arc<OnceLock<Peer>>,
+        _permit: Permit,
+    ) {
+        let config = self.config.clone();
+        let opening = Opening::begin(transport, Role::Responder, config, peer, None);
+        let opened = match opening {
+            Ok(opening) => opening.finish(&self.sessions).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            // The stream of a connection that was accepted before.
+            Ok(None) => {}
+            Ok(Some(connection)) => {
+                let mut ready = self.ready.clone();
+                // Errors mean that the listener has gone, and the connection with it.
+                if poll_fn(|context| ready.poll_ready(context)).await.is_ok() {
+                    let _ = ready.start_send(connection);
                 }
             }
-            drop(permit);
-        });
+            Err(error) => {
+                let address = &self.address;
+                tracing::warn!(%address, %error, "a client did not get through the handshake")
+            }
+        }
     }
 
     /// What a client is told that is sent away: 16 bytes, which any stream takes at

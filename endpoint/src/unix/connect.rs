@@ -63,6 +63,7 @@ fn attempt(address: &Address, server: &Access) -> Result<Connected, Error> {
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(_) => {}
+        Place::Url(url) => return Err(url.unsupported()),
     }
     let name = socket::name_of(address)?;
     let stream = socket::attempt(&name).map_err(|errno| explain(errno, address))?;

@@ -29,6 +29,7 @@ pub(crate) fn inspect(address: Address) -> Inspected {
         // It has neither an owner nor permissions.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(_) => (None, None),
+        Place::Url(url) => (None, Some(url.unsupported())),
     };
     Inspected {
         address,

@@ -82,6 +82,7 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &ListenOptions) -> Result<Lis
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(_) => listen_at_abstract(&address, options)?,
+        Place::Url(url) => return Err(url.unsupported()),
     };
     tracing::debug!(%address, access = %options.access, "listening");
     Ok(listener)
@@ -185,6 +186,7 @@ fn refuse_if_live(other: &Address) -> Result<(), Error> {
         Place::Path { path, trust } => (path, trust),
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(_) => return Ok(()),
+        Place::Url(_) => return Ok(()),
     };
     // A place that is not there or cannot be trusted is nobody's.
     if directory::open(path, *trust, other).is_err() {

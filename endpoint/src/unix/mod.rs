@@ -12,6 +12,8 @@ mod inspect;
 mod listen;
 mod lock;
 mod places;
+#[cfg(target_os = "linux")]
+mod semaphore;
 mod socket;
 mod transfer;
 
@@ -25,6 +27,8 @@ pub(crate) use inspect::inspect;
 pub use listen::Listener;
 pub(crate) use listen::listen;
 pub(crate) use places::{addresses, passed_over};
+#[cfg(target_os = "linux")]
+pub(crate) use semaphore::Semaphore;
 pub use socket::prepare;
 pub use transfer::{receive, transmit};
 

@@ -40,6 +40,7 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
         Kind::Abstract(name) => Ok(vec![Address {
             place: Place::Abstract(name.clone()),
         }]),
+        Kind::Url(url) => Err(url.unsupported()),
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) fn name_of(address: &Address) -> Result<SocketAddrUnix, Error> {
         Place::Path { path, .. } => SocketAddrUnix::new(path.as_path()),
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+        Place::Url(url) => return Err(url.unsupported()),
     };
     name.map_err(|errno| Error::io("making a socket address", address, errno))
 }

@@ -48,7 +48,9 @@ fn attempt(address: &Address, server: &Access) -> Result<Connected, Error> {
 }
 
 fn open(address: &Address) -> io::Result<OwnedHandle> {
-    let Place::Pipe(name) = &address.place;
+    let Place::Pipe(name) = &address.place else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
     let name = wide(name);
     // With identification only, so that whoever the server is, it can see who
     // this client is and cannot act in its name.

@@ -89,7 +89,9 @@ impl Claim {
     }
 
     fn make(&self, first: bool) -> io::Result<OwnedHandle> {
-        let Place::Pipe(name) = &self.address.place;
+        let Place::Pipe(name) = &self.address.place else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let name = wide(name);
         let attributes = SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>().try_into().unwrap_or(0),

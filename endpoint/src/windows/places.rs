@@ -14,6 +14,7 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
             Ok(named(&sid, name, token::in_app_container()))
         }
         Kind::Pipe(name) => Ok(vec![at(name.clone())]),
+        Kind::Url(url) => Err(url.unsupported()),
         Kind::Path(path) => Err(Error::Unsupported {
             what: format!("the socket path {}", path.display()),
             hint: r"use a name, or a full pipe name as \\.\pipe\app",

@@ -8,6 +8,7 @@ use std::os::windows::io::{
 use std::ptr;
 use std::time::Duration;
 
+use super::memory::wide;
 use windows_sys::Win32::Foundation::{HANDLE, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
     CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForMultipleObjects,
@@ -27,9 +28,23 @@ impl Event {
     ///
     /// What the system reports when it has no more.
     pub fn new() -> io::Result<Event> {
-        // SAFETY: the null pointers stand for no attributes (so it is not
-        // inherited) and no name.
-        let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
+        Event::create(None)
+    }
+
+    /// The event of that name, which is made unless it is there.
+    pub(crate) fn claim(name: &str) -> io::Result<Event> {
+        if name.contains('\0') {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Event::create(Some(name))
+    }
+
+    fn create(name: Option<&str>) -> io::Result<Event> {
+        let name = name.map(wide);
+        let name = name.as_ref().map_or(ptr::null(), |name| name.as_ptr());
+        // SAFETY: the null pointers stand for no attributes (so it is not inherited) and
+        // no name; a name ends with a NUL and lives until after the call.
+        let event = unsafe { CreateEventW(ptr::null(), 1, 0, name) };
         if event.is_null() {
             return Err(io::Error::last_os_error());
         }
