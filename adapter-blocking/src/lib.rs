@@ -6,6 +6,7 @@ mod connection;
 mod halves;
 mod io;
 mod listener;
+pub mod pipecom;
 mod reconnecting;
 mod request;
 mod sending;
