@@ -232,6 +232,12 @@ impl WriteHalf for Outlet {
         state.waker = Some(context.waker().clone());
         Poll::Pending
     }
+
+    /// The thread lets go of the writer, which ends a child's standard input.
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.0.close();
+        Poll::Ready(Ok(true))
+    }
 }
 
 impl Drop for Inlet {

@@ -55,4 +55,8 @@ impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Any<Io> {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(context)
     }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Pin::new(&mut self.0).poll_close(context).map_ok(|()| true)
+    }
 }

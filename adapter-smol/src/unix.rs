@@ -108,4 +108,8 @@ impl WriteHalf for SocketHalf {
     ) -> Poll<io::Result<usize>> {
         self.poll(context, true, |socket| transmit(socket, output))
     }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Pin::new(self).poll_close(context).map_ok(|()| true)
+    }
 }

@@ -50,4 +50,12 @@ impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Half<Io> {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(context)
     }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // Pipes cannot.
+        let half = cfg!(unix) || self.buffered;
+        Pin::new(&mut self.io)
+            .poll_shutdown(context)
+            .map_ok(|()| half)
+    }
 }

@@ -404,7 +404,8 @@ impl<R: Runtime> Connection<R> {
     /// program is busy elsewhere.
     ///
     /// # Errors
-    /// [`Error`] if the connection has ended, or no answer comes in time.
+    /// [`Error`] if the connection has ended, no answer comes in time, or the
+    /// [wire](sealpipe_core::Wire) has none.
     pub async fn ping(&self) -> Result<Duration, Error> {
         ping(&self.owner).await
     }
@@ -511,7 +512,7 @@ pub(crate) async fn close<R: Runtime>(owner: &Owner<R>, why: Close) {
 
 pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error> {
     let shared = &owner.shared;
-    let asked = shared.session(|session| session.ping());
+    let asked = shared.session(|session| session.ping())?;
     let limit = owner.config.send_timeout();
     let mut waiting = Waiting::new(shared);
     let answer = poll_fn(|context| {

@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-use sealpipe_core::{ConnectionError, Message, Outcome, Rejection, SendErrorReason};
+use sealpipe_core::{ConnectionError, Message, Outcome, Rejection, SendErrorReason, WireError};
 use std::{io, time::Duration};
 
 /// A connection could not be made, or has ended.
@@ -13,6 +13,9 @@ pub enum Error {
     /// The connection failed, or has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The wire cannot carry what was asked for.
+    #[error(transparent)]
+    Wire(#[from] WireError),
     /// An operation took too long.
     #[error(
         "{doing} took longer than {limit:?}; raise the time limit, or look whether the peer hangs"

@@ -143,6 +143,11 @@ impl WriteHalf for Write {
         woken.for_each(Waker::wake);
         Poll::Ready(Ok(written))
     }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        close(&self.0);
+        Poll::Ready(Ok(true))
+    }
 }
 
 impl Drop for Read {

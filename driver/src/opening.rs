@@ -116,7 +116,8 @@ impl<R: Runtime> Opening<R> {
             }
         };
         let hash = opened.and_then(|opened| opened.handshake_hash);
-        tracing::debug!(role = ?self.role, sealed = hash.is_some(), "connection open");
+        let wire = self.owner.config.wire();
+        tracing::debug!(role = ?self.role, %wire, sealed = hash.is_some(), "connection open");
         self.owner.handshake_hash = hash.map(Box::new);
         let session = self
             .owner

@@ -59,6 +59,16 @@ pub trait WriteHalf: Send + 'static {
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+
+    /// Ends this direction, and leaves the other one: the peer reads what was written,
+    /// which was flushed, and then the end. `false`, the default, if the stream can only
+    /// be closed whole, as a named pipe.
+    ///
+    /// # Errors
+    /// As [`ReadHalf::poll_read`].
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Ok(false))
+    }
 }
 
 /// A future that is ready at a time, which can be moved.

@@ -229,6 +229,19 @@ impl<R: Runtime> Shared<R> {
         else {
             return Step::Pending;
         };
+        if buf.is_held() {
+            let now = now.get::<R>();
+            self.with(|session, waiters| {
+                // There may be room by now.
+                session.handle_input(now, buf, waiters);
+                look(session, waiters, buf.is_held());
+            });
+            return if buf.is_held() {
+                Step::Pending
+            } else {
+                Step::Progress
+            };
+        }
         let armed = &self.signals.read_armed;
         let poll = if armed.load(Ordering::SeqCst) {
             // It has not been woken since it had nothing.
@@ -363,23 +376,36 @@ impl<R: Runtime> Shared<R> {
         let waker = waker_ref(&self.signals);
         let mut context = Context::from_waker(&waker);
         loop {
-            let more = self.with(|session, waiters| {
+            let (more, shut) = self.with(|session, waiters| {
                 let more = session.poll_transmit(now, &mut writer.buf, waiters);
-                if !more && !writer.unflushed {
+                let done = !more && !writer.unflushed;
+                let shut = done && session.connection().wants_shutdown();
+                if done && !shut {
                     look(session, waiters);
                 }
-                more
+                (more, shut)
             });
-            if !more && !writer.unflushed {
+            if !more && !writer.unflushed && !shut {
                 return false;
             }
             let Some(io) = writer.io.as_mut() else {
-                self.session(|session| session.handle_write_failed());
+                self.with(|session, waiters| session.handle_write_failed(waiters));
                 writer.unflushed = false;
                 return false;
             };
             // Before the poll: a wake-up that comes during it must not be overwritten.
             armed.store(true, Ordering::SeqCst);
+            if shut {
+                let Poll::Ready(result) = io.poll_shutdown(&mut context) else {
+                    return true;
+                };
+                armed.store(false, Ordering::SeqCst);
+                // A stream that cannot be shut down any more has ended already.
+                let half = result.unwrap_or(false);
+                self.with(|session, waiters| session.handle_shutdown(now, half, waiters));
+                *step = Step::Progress;
+                continue;
+            }
             let poll = if more {
                 io.poll_write(&mut context, &mut writer.buf)
             } else {

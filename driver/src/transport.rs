@@ -94,4 +94,11 @@ impl<Native: WriteHalf> WriteHalf for Half<Native, dyn WriteHalf> {
             Half::Any(io) => io.poll_flush(context),
         }
     }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self {
+            Half::Native(io) => io.poll_shutdown(context),
+            Half::Any(io) => io.poll_shutdown(context),
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl Watched {
         {
             self.side.connection.cancel(*id);
         }
-        self.side.connection.ping();
+        self.side.connection.ping().expect("the native wire has pings");
         self.after();
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     crypto::{ChaChaPoly, CipherProvider},
     key::{Key, KeyId},
-    wire::{Mode, varint},
+    wire::{Mode, Wire, varint},
 };
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::{fmt, time::Duration};
@@ -14,6 +14,7 @@ use core::{fmt, time::Duration};
 /// Every limit is finite, and 0 means 0.
 #[derive(Clone)]
 pub struct Config {
+    pub(crate) wire: Wire,
     pub(crate) keys: Vec<Key>,
     pub(crate) provider: Arc<dyn CipherProvider>,
     pub(crate) max_message: usize,
@@ -55,6 +56,11 @@ impl Config {
         }
     }
 
+    /// How messages travel.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
     /// The id of the first key, which an initiator uses.
     pub fn key_id(&self) -> Option<KeyId> {
         self.keys.first().map(Key::id)
@@ -89,6 +95,30 @@ impl Config {
     pub fn resume_timeout(&self) -> Duration {
         self.resume_timeout
     }
+
+    /// Whether the wire can do what the rest asks for.
+    fn check_wire(&self) -> Result<(), ConfigError> {
+        let (wire, max_message) = (self.wire, self.max_message);
+        let max = wire.max_payload();
+        match (wire, self.keys.len()) {
+            (Wire::Native, _) => return Ok(()),
+            (Wire::LegacySealed, 0) => return Err(ConfigError::WireWithoutKey(wire)),
+            (Wire::LegacySealed, 1) | (_, 0) => {}
+            (Wire::LegacySealed, _) => return Err(ConfigError::WireKeys(wire)),
+            _ => return Err(ConfigError::WireNotSealed(wire)),
+        }
+        if self.resumption {
+            return Err(ConfigError::WireResumption(wire));
+        }
+        if max_message > max {
+            return Err(ConfigError::WireTooLarge {
+                wire,
+                max_message,
+                max,
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Default for Config {
@@ -101,6 +131,7 @@ impl Default for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("wire", &self.wire)
             .field("mode", &self.mode())
             .field("keys", &self.keys)
             .field("cipher", &self.provider.name())
@@ -133,6 +164,7 @@ impl ConfigBuilder {
     fn new(keys: Vec<Key>) -> ConfigBuilder {
         ConfigBuilder {
             config: Config {
+                wire: Wire::Native,
                 keys,
                 provider: Arc::new(ChaChaPoly),
                 max_message: 4 << 20,
@@ -159,6 +191,21 @@ impl ConfigBuilder {
     /// On a plain configuration this makes it a sealed one.
     pub fn also_accept(mut self, key: Key) -> Self {
         self.config.keys.push(key);
+        self
+    }
+
+    /// Another system's wire in place of sealpipe's own, for peers that have not been
+    /// moved yet. See [`Wire`] for what each can carry, and which limit belongs to
+    /// which system.
+    ///
+    /// ```
+    /// use sealpipe_core::{Config, Wire};
+    /// let bunctl = Config::plain().wire(Wire::Le32).max_message(10 << 20).build()?;
+    /// assert_eq!(bunctl.wire(), Wire::Le32);
+    /// # Ok::<(), sealpipe_core::ConfigError>(())
+    /// ```
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.config.wire = wire;
         self
     }
 
@@ -280,7 +327,12 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError`] says which limit contradicts which.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.config;
+        let mut config = self.config;
+        config.check_wire()?;
+        if config.wire != Wire::Native {
+            // It has nothing to ask a silent peer with.
+            (config.keepalive, config.silence_timeout) = (None, None);
+        }
         if config.window_bytes < config.max_message {
             return Err(ConfigError::Window {
                 window: config.window_bytes,
@@ -331,6 +383,33 @@ pub enum ConfigError {
     /// The same key was given twice.
     #[error("the same key was given twice")]
     KeyTwice,
+    /// A key is set, and the wire has no encryption: sealed never falls back to plain.
+    #[error(
+        "a key is set, and the wire {0} cannot be sealed; use the native wire, or take the key away \
+         if plain is what you want"
+    )]
+    WireNotSealed(Wire),
+    /// No key is set for a sealed wire.
+    #[error("the wire {0} is sealed and needs a key: start with Config::sealed")]
+    WireWithoutKey(Wire),
+    /// Several keys are set, and the wire does not say which one a message has.
+    #[error("the wire {0} takes one key, for its messages do not say which they are sealed with")]
+    WireKeys(Wire),
+    /// The wire has nothing to resume a session with.
+    #[error("the wire {0} cannot resume a session; turn resumption off, or use the native wire")]
+    WireResumption(Wire),
+    /// The largest message does not fit the wire.
+    #[error(
+        "the wire {wire} carries messages of up to {max} bytes, and max_message is {max_message}"
+    )]
+    WireTooLarge {
+        /// The wire.
+        wire: Wire,
+        /// The largest message in bytes.
+        max_message: usize,
+        /// What the wire can carry.
+        max: usize,
+    },
     /// The connection would end before the PING that could save it.
     #[error("keepalive pings after {ping:?}, which is not before the end after {end:?}")]
     Keepalive {

@@ -3,7 +3,8 @@
 use crate::{
     key::KeyId,
     message::Message,
-    wire::{FrameType, Mode, Preface, Status},
+    message::{AckLevel, Kind},
+    wire::{FrameType, Mode, Preface, Status, Wire},
 };
 use alloc::string::String;
 use core::fmt;
@@ -40,10 +41,7 @@ pub enum ConnectionError {
     #[error("the listener refused the connection: {0}")]
     Refused(Status),
     /// A record or a handshake message did not open.
-    #[error(
-        "{0} could not be opened: the keys differ, or the bytes were changed, repeated or reordered \
-         on their way; nothing of it was used"
-    )]
+    #[error("{0}; nothing of it was used")]
     Authentication(Sealed),
     /// A deadline of the connection passed.
     #[error("{0}")]
@@ -201,13 +199,22 @@ pub enum Sealed {
     Handshake,
     /// A record.
     Record,
+    /// A message of [`Wire::LegacySealed`].
+    Message,
 }
 
 impl fmt::Display for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Sealed::Handshake => "the handshake",
-            Sealed::Record => "a record",
+            Sealed::Handshake => {
+                "the handshake could not be opened: the keys differ, or the bytes were changed, repeated or reordered on their way"
+            }
+            Sealed::Record => {
+                "a record could not be opened: the keys differ, or the bytes were changed, repeated or reordered on their way"
+            }
+            Sealed::Message => {
+                "a sealed message could not be opened: the keys differ, or the bytes were changed on their way"
+            }
         })
     }
 }
@@ -244,6 +251,14 @@ pub enum Mismatch {
         own: Mode,
         /// The peer's.
         peer: Mode,
+    },
+    /// The peer speaks sealpipe's own protocol, and this side another system's.
+    #[error(
+        "the other side speaks sealpipe's native wire and this side is set to {own}; set both to the same"
+    )]
+    Wire {
+        /// This side's.
+        own: Wire,
     },
     /// Both seal, with different keys.
     #[error("the peer uses key {peer} and this side {own}; give both programs the same key")]
@@ -397,6 +412,17 @@ pub enum Violation {
     BeforeAnswer,
     #[error("too many control frames that carry nothing forward")]
     Flood,
+    #[error(
+        "a length of {length} bytes where this side accepts {max}: a larger message, or another \
+         wire than the one that this side is set to"
+    )]
+    LengthPrefix { length: u32, max: usize },
+    #[error("a sealed message of {length} bytes; nonce and tag alone are 28")]
+    SealedTooShort { length: u32 },
+    #[error("a line above {max} bytes, which is what the largest message makes in base64")]
+    LineTooLong { max: usize },
+    #[error("a line that is not base64")]
+    NotBase64,
 }
 
 impl Violation {
@@ -437,12 +463,53 @@ pub enum SendErrorReason {
         /// Whether the peer set it.
         by_peer: bool,
     },
+    /// The wire cannot carry what the message asks for.
+    #[error(transparent)]
+    Wire(WireError),
     /// `finish` was called before.
     #[error("this side has finished sending")]
     Finished,
     /// The connection has ended.
     #[error(transparent)]
     Closed(ConnectionError),
+}
+
+/// The connection's [`Wire`] cannot carry what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the wire {wire} carries bare messages and not {asked}; do without, or set both sides to the \
+     native wire"
+)]
+pub struct WireError {
+    /// The wire.
+    pub wire: Wire,
+    /// What it lacks.
+    pub asked: Asked,
+}
+
+/// What only sealpipe's own wire has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Asked {
+    /// An acknowledgement.
+    Ack(AckLevel),
+    /// A message that is more than a message: a request, an event, …
+    Kind(Kind),
+    /// An answer from the peer's protocol.
+    Ping,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Asked::Ack(AckLevel::Processed) => "acks (level processed)",
+            Asked::Ack(_) => "acks (level received)",
+            Asked::Kind(Kind::Request | Kind::Reply | Kind::Error) => "requests",
+            Asked::Kind(Kind::Event) => "events",
+            Asked::Kind(_) => "subscriptions",
+            Asked::Ping => "pings",
+        })
+    }
 }
 
 /// A connection cannot be resumed, or not over this stream.

@@ -38,11 +38,12 @@ pub use connection::{Connection, ResumePoint, Role};
 pub use crypto::Ring;
 pub use crypto::{ChaChaPoly, CipherProvider, OpenError, RecordCipher};
 pub use error::{
-    Close, ConnectionError, Fault, Lost, Mismatch, ResumeError, Sealed, SendError, SendErrorReason,
-    SettleError, Timeout, Violation,
+    Asked, Close, ConnectionError, Fault, Lost, Mismatch, ResumeError, Sealed, SendError,
+    SendErrorReason, SettleError, Timeout, Violation, WireError,
 };
 pub use event::{Event, MessageId, Opened};
 pub use key::{Key, KeyError, KeyId};
 pub use message::{AckLevel, Kind, Message, MessageError, Outcome, Received, Rejection};
 pub use stats::Stats;
 pub use time::Time;
+pub use wire::Wire;

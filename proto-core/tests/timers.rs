@@ -79,7 +79,10 @@ fn a_ping_tells_the_round_trip() {
     each(|sealed| {
         let mut pair = Pair::open(builder(sealed));
         let now = pair.now;
-        pair.client.connection.ping();
+        pair.client
+            .connection
+            .ping()
+            .expect("the native wire has pings");
         let asked = pair.client.take_output(now);
         pair.server.feed(now, &asked);
         let answer = pair.server.take_output(now);

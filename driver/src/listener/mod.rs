@@ -16,6 +16,7 @@ use crate::{
     opening::{Opening, Sessions},
     transport::Transport,
 };
+use bytes::Buf as _;
 use futures_channel::mpsc;
 use futures_core::Stream;
 use futures_util::future::{AbortHandle, abortable};
@@ -298,8 +299,8 @@ impl<R: Runtime> Intake<R> {
     }
 
     /// What a client is told that is sent away: 16 bytes, which any stream takes at
-    /// once.
-    fn refusal(&self, status: Status) -> SendBuf {
+    /// once; or nothing, on a wire that has no word for it.
+    fn refusal(&self, status: Status) -> Option<SendBuf> {
         let now = R::now();
         let mut output = SendBuf::new();
         let config = self.config.clone();
@@ -307,6 +308,6 @@ impl<R: Runtime> Intake<R> {
             core.refuse(status);
             core.poll_transmit(now, &mut output);
         }
-        output
+        output.has_remaining().then_some(output)
     }
 }

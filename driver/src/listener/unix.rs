@@ -77,7 +77,9 @@ fn take_in<R: Runtime>(stream: Stream, claim: &Claim, intake: &Intake<R>) {
 
 /// Says why. A client that does not hear it hears of the end.
 fn refuse<R: Runtime>(stream: &Stream, intake: &Intake<R>, status: Status) {
-    if let Err(error) = transmit(stream, &mut intake.refusal(status)) {
+    if let Some(mut refusal) = intake.refusal(status)
+        && let Err(error) = transmit(stream, &mut refusal)
+    {
         tracing::debug!(%error, "a client could not be told that it was refused");
     }
 }

@@ -97,8 +97,10 @@ fn take_in<R: Runtime>(pipe: R::Instance, intake: &Intake<R>) {
     };
     let Some(permit) = intake.permit() else {
         // A client that does not hear it hears of the end.
-        let mut context = Context::from_waker(noop_waker_ref());
-        let _ = write.poll_write(&mut context, &mut intake.refusal(Status::Busy));
+        if let Some(mut refusal) = intake.refusal(Status::Busy) {
+            let mut context = Context::from_waker(noop_waker_ref());
+            let _ = write.poll_write(&mut context, &mut refusal);
+        }
         return;
     };
     let address = Some(intake.address.clone());

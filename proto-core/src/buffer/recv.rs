@@ -39,6 +39,8 @@ pub struct RecvBuf {
     /// The payload of the message that is coming in, if that comes in pieces.
     assembly: Option<Box<Assembly>>,
     slab: BytesMut,
+    /// The connection takes no more for now.
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,18 @@ impl RecvBuf {
         let n = spare.remaining_mut().min(bytes.len());
         spare.put_slice(bytes.get(..n).unwrap_or_default());
         n
+    }
+
+    /// Whether the connection takes no more for now, because its program does not keep
+    /// up: read nothing, and hand this in again when messages were taken. Only on
+    /// another [wire](crate::Wire) than sealpipe's own, which has credit instead.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Gives back memory that holds nothing. For when the connection is idle.

@@ -103,6 +103,10 @@ impl Connection {
         self.phase = Phase::Closing;
         self.outbound.drop_unsent(&mut self.events);
         self.outbound.cancels = Queue::new();
+        if self.foreign.is_some() {
+            self.arm_close_timer();
+            return self.leave_foreign(close);
+        }
         self.farewell = Farewell::Due(Box::new(close));
         // Only the close timeout counts from here on.
         for timer in [
@@ -141,7 +145,7 @@ impl Connection {
             }
             return;
         }
-        if self.is_complete() && !self.inbound.has_unacked() {
+        if self.foreign.is_none() && self.is_complete() && !self.inbound.has_unacked() {
             self.say_goodbye(Close::new(Close::DONE, ""));
         }
     }
@@ -194,7 +198,11 @@ impl Connection {
             _ => None,
         };
         match close {
-            Some(close) if self.was_open && !matches!(self.farewell, Farewell::Sent(_)) => {
+            Some(close)
+                if self.was_open
+                    && self.foreign.is_none()
+                    && !matches!(self.farewell, Farewell::Sent(_)) =>
+            {
                 self.farewell = Farewell::Due(Box::new(close));
             }
             _ => {}
@@ -223,7 +231,11 @@ impl Connection {
         self.inbound.partial = None;
         self.inbound.verdicts = Queue::new();
         self.timers.clear_all();
-        self.all_arrived = self.outbound.has_all_arrived(delivered);
+        self.all_arrived = match &self.foreign {
+            None => self.outbound.has_all_arrived(delivered),
+            // Nobody says more than that the system has it.
+            Some(_) => self.outbound.is_drained() && !self.unwritten,
+        };
         self.outbound.settle_all(delivered, &mut self.events);
         if matches!(self.farewell, Farewell::WhenSent(_)) {
             self.farewell = Farewell::None;

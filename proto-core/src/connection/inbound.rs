@@ -8,10 +8,10 @@ use crate::{
     config::Config,
     error::Violation,
     ledger::Ledger,
-    message::{AckLevel, Received, Rejection},
+    message::{AckLevel, Kind, Received, Rejection},
     queue::Queue,
     stats::Stats,
-    wire::{DataHead, MIN_FRAGMENT},
+    wire::{DataHead, Extension, MIN_FRAGMENT},
 };
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
@@ -221,6 +221,30 @@ impl Inbound {
             self.unacked = self.unacked.saturating_add(1);
         }
         self.inbox.push(message);
+    }
+
+    /// A message on a wire that has nothing but payloads.
+    pub(super) fn received_bare(&mut self, payload: Bytes) {
+        self.used_messages = self.used_messages.saturating_add(1);
+        self.used_bytes = self.used_bytes.saturating_add(payload.len() as u64);
+        self.received(Received {
+            seq: self.next,
+            kind: Kind::Message,
+            ack: AckLevel::None,
+            correlation: None,
+            topic: None,
+            extension: Extension::default(),
+            payload,
+        });
+    }
+
+    /// Whether what the program has not taken is less than the window, for wires on
+    /// which the peer knows nothing of that.
+    pub(super) fn has_room(&self, config: &Config) -> bool {
+        let messages = self.used_messages.saturating_sub(self.freed_messages);
+        let bytes = self.used_bytes.saturating_sub(self.freed_bytes);
+        messages == 0
+            || (messages < config.window_messages as u64 && bytes < config.window_bytes as u64)
     }
 
     /// The peer takes message `seq` back. `Ok(true)` if the program has it or

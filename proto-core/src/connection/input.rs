@@ -25,6 +25,9 @@ const DIRECT: usize = 16 << 10;
 impl Connection {
     /// Uses up as much of `input` as is whole.
     pub(super) fn take_input(&mut self, input: &mut RecvBuf) {
+        if self.foreign.is_some() {
+            return self.take_foreign(input);
+        }
         let mut progress = false;
         loop {
             let step = match self.phase {
@@ -378,6 +381,9 @@ impl Connection {
     pub(super) fn on_eof(&mut self, input: &RecvBuf) {
         if self.end.is_some() || self.phase == Phase::Suspended {
             return;
+        }
+        if self.foreign.is_some() {
+            return self.on_foreign_eof(input);
         }
         let lost = match self.phase {
             Phase::Preface if input.bytes().is_empty() => Lost::Silent,

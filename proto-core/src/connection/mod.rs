@@ -2,6 +2,7 @@
 
 mod budget;
 mod ending;
+mod foreign;
 mod inbound;
 pub(crate) mod inbox;
 mod input;
@@ -15,7 +16,9 @@ use crate::{
     buffer::{RecvBuf, SendBuf},
     config::Config,
     crypto::{Opener, Sealer},
-    error::{ConnectionError, SendError, SendErrorReason, SettleError, Violation},
+    error::{
+        Asked, ConnectionError, SendError, SendErrorReason, SettleError, Violation, WireError,
+    },
     event::{Event, MessageId, Opened},
     key::KeyId,
     message::{Message, Received, Rejection},
@@ -27,6 +30,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use budget::{Idle, Pings};
 use core::fmt;
 use ending::Farewell;
+use foreign::Foreign;
 use inbound::Inbound;
 use inbox::Lane;
 use outbound::{Finish, Outbound};
@@ -142,6 +146,8 @@ pub struct Connection {
     quiet: bool,
     /// The session can be resumed.
     resume: Option<Box<Resume>>,
+    /// The wire is not sealpipe's own.
+    foreign: Option<Box<Foreign>>,
 }
 
 /// The two directions' keys.
@@ -178,7 +184,9 @@ impl Connection {
     /// A connection on a stream that was just opened.
     ///
     /// All the randomness it will ever need is drawn from `rng` here: 32 bytes
-    /// for its ephemeral key, then 16 for the session's id.
+    /// for its ephemeral key, then 16 for the session's id; on
+    /// [`Wire::LegacySealed`](crate::Wire::LegacySealed) another 12, and a generator
+    /// that repeats itself would give its messages away.
     ///
     /// # Errors
     /// [`ConnectionError::Internal`] if the generator fails.
@@ -189,6 +197,7 @@ impl Connection {
         now: Time,
     ) -> Result<Connection, ConnectionError> {
         let setup = Setup::new(rng)?;
+        let foreign = Foreign::new(&config, rng)?;
         let mut timers = Timers::new();
         timers.set(
             Timer::Handshake,
@@ -221,14 +230,20 @@ impl Connection {
             unwritten: false,
             quiet: false,
             resume: None,
+            foreign,
         };
-        connection.start_setup()?;
+        if connection.foreign.is_some() {
+            connection.open_foreign();
+        } else {
+            connection.start_setup()?;
+        }
         Ok(connection)
     }
 
     // --- 1. What happened ---------------------------------------------------
 
-    /// Takes in what was read into `input`.
+    /// Takes in what was read into `input`. Where that [is held](RecvBuf::is_held)
+    /// afterwards, read nothing, and hand it in again when messages were taken.
     ///
     /// # Errors
     /// Why the connection has ended, now or before. What came before the end can
@@ -263,7 +278,9 @@ impl Connection {
     }
 
     /// The stream has ended, or failed: nothing can be read from it any more.
-    /// What could not be written any more does not matter either.
+    /// What could not be written any more does not matter either, but on another
+    /// [wire](crate::Wire), where a peer may end its own direction alone: this side can
+    /// still send then, until [`handle_broken`](Self::handle_broken).
     pub fn handle_eof(&mut self, now: Time, input: &RecvBuf) {
         self.advance(now);
         self.on_eof(input);
@@ -340,6 +357,12 @@ impl Connection {
         reserved: Option<usize>,
     ) -> Result<Option<MessageId>, SendError> {
         self.advance(now);
+        if let Some(foreign) = &self.foreign
+            && let Err(error) = foreign.check(&message)
+        {
+            let reason = SendErrorReason::Wire(error);
+            return Err(SendError { message, reason });
+        }
         let stays = self.outbound.will_track(&message, tracked);
         if let Err(reason) = self.check_send(message.size(), reserved, stays) {
             return Err(SendError { message, reason });
@@ -482,8 +505,15 @@ impl Connection {
     /// Sends a PING; [`Event::Pong`] tells the round trip. One at a time: a
     /// second call before the answer joins the first. After the first 512 they go
     /// out at most 50 times a second, so that the peer does not see a flood.
-    pub fn ping(&mut self) {
+    ///
+    /// # Errors
+    /// [`WireError`] on another [wire](crate::Wire), where nobody would answer.
+    pub fn ping(&mut self) -> Result<(), WireError> {
+        if let Some(foreign) = &self.foreign {
+            return Err(foreign.cannot(Asked::Ping));
+        }
         self.start_ping(true);
+        Ok(())
     }
 
     // --- 3. What there is to know ----------------------------------------------
@@ -575,9 +605,10 @@ impl Connection {
         self.inbound.finished
     }
 
-    /// Whether the handshake is done and neither side has begun to close.
+    /// Whether the handshake is done and neither side has begun to close. On another
+    /// [wire](crate::Wire) a peer that sends no more has probably closed.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        self.phase == Phase::Open && (self.foreign.is_none() || !self.inbound.finished)
     }
 
     /// Why the connection has ended, once it has; known at once, before

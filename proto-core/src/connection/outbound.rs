@@ -376,6 +376,13 @@ impl Outbound {
         Some(payload)
     }
 
+    /// Hands out the next message whole, for wires without frames.
+    pub(super) fn next_whole(&mut self) -> Option<Bytes> {
+        let size = self.queue.front()?.message.size();
+        self.start(NEW, size);
+        self.completed()
+    }
+
     /// The size of the message at the front of the queue, if the credit covers it.
     fn turn_to_next(&mut self, events: &mut Queue<Event>) -> Option<usize> {
         loop {

@@ -18,7 +18,7 @@ const ENOUGH_SEALED: usize = 64 << 10;
 /// Plaintext of a record that is filled up.
 const RECORD: usize = 32 << 10;
 /// Payloads from this size on are written from where they are (plain mode).
-const ZERO_COPY: usize = 8 << 10;
+pub(super) const ZERO_COPY: usize = 8 << 10;
 /// No control frame is longer.
 const CONTROL: usize = MAX_REASON + 32;
 
@@ -75,12 +75,12 @@ impl Connection {
 
     /// A CANCEL ends the message before: what follows waits for it.
     #[inline]
-    fn data_due(&self) -> bool {
+    pub(super) fn data_due(&self) -> bool {
         self.phase == Phase::Open && self.outbound.can_send() && self.outbound.cancels.is_empty()
     }
 
     #[inline]
-    fn finish_due(&self) -> bool {
+    pub(super) fn finish_due(&self) -> bool {
         self.outbound.finish == Finish::Wanted
             && self.phase == Phase::Open
             && self.outbound.cancels.is_empty()
@@ -97,6 +97,9 @@ impl Connection {
             self.fill_with_what_is_due(output);
         }
         self.unwritten = output.remaining() > 0;
+        if self.foreign.is_some() && !self.unwritten {
+            self.foreign_written();
+        }
         self.unwritten
     }
 
@@ -119,6 +122,8 @@ impl Connection {
             let made = output.made();
             if sealed {
                 self.fill_record(output)
+            } else if self.foreign.is_some() {
+                self.fill_foreign(output, enough)
             } else {
                 self.fill_plain(output)
             }

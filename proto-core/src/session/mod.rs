@@ -14,7 +14,7 @@ mod waiters;
 use crate::{
     buffer::{RecvBuf, SendBuf},
     connection::Connection,
-    error::{ConnectionError, SendError, SendErrorReason, SettleError},
+    error::{ConnectionError, SendError, SendErrorReason, SettleError, WireError},
     event::{Event, MessageId, Opened},
     message::{AckLevel, Kind, Message, Outcome, Received, Rejection},
     time::Time,
@@ -129,13 +129,25 @@ impl Session {
     /// There will never be anything more to read.
     pub fn handle_eof(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
         self.connection.handle_eof(now, input);
+        if self.write_failed {
+            self.connection.handle_broken(now);
+        }
         self.dispatch(waiters);
     }
 
     /// A write has failed. What the peer sent before it left is still read; drive
     /// the reading side next.
-    pub fn handle_write_failed(&mut self) {
+    pub fn handle_write_failed(&mut self, waiters: &mut Waiters) {
         self.write_failed = true;
+        self.connection.handle_broken(self.connection.now());
+        self.dispatch(waiters);
+    }
+
+    /// The driver has ended the sending direction of the stream
+    /// ([`Connection::wants_shutdown`]); `half`: it alone.
+    pub fn handle_shutdown(&mut self, now: Time, half: bool, waiters: &mut Waiters) {
+        self.connection.handle_shutdown(now, half);
+        self.dispatch(waiters);
     }
 
     /// Fills `output`; returns whether it holds anything.
@@ -403,9 +415,12 @@ impl Session {
     /// Asks for a round trip. What is returned tells the answer from earlier ones:
     /// give it to [`round_trip`](Self::round_trip). Who asks while a PING is under
     /// way shares its answer.
-    pub fn ping(&mut self) -> u64 {
-        self.connection.ping();
-        self.pongs
+    ///
+    /// # Errors
+    /// As [`Connection::ping`].
+    pub fn ping(&mut self) -> Result<u64, WireError> {
+        self.connection.ping()?;
+        Ok(self.pongs)
     }
 
     /// The answer to the [`ping`](Self::ping) that returned `asked`, once it has
@@ -464,13 +479,14 @@ impl Session {
     }
 
     /// The program has what it wanted without driving. Whether it can leave as it
-    /// is: nothing is to be written, or the background will look before long.
+    /// is: nothing is to be written, or the background will look before long; and no
+    /// input waits that there is room for now.
     #[inline]
     pub fn touch(&mut self) -> bool {
         let watched =
             self.active && self.background_at <= self.connection.now().saturating_add(HAND_OVER);
         self.active = true;
-        watched || !self.wants_transmit()
+        (watched || !self.wants_transmit()) && !self.connection.input_is_due()
     }
 
     /// Sees to it that the background looks in time for the next deadline.

@@ -252,8 +252,10 @@ impl Session {
         while let Some((kind, pattern)) = subscriptions.untold.front() {
             // No request has this id: the answer is nobody's.
             let sent = Message::subscription(*kind, 0, pattern.as_str())
-                .is_ok_and(|message| connection.send_untracked(Time::ZERO, message).is_ok());
-            if !sent && connection.end().is_none() {
+                .map(|message| connection.send_untracked(Time::ZERO, message));
+            if let Ok(Err(error)) = sent
+                && error.reason == SendErrorReason::Full
+            {
                 break;
             }
             subscriptions.untold.pop_front();

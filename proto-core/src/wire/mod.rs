@@ -5,12 +5,14 @@
 //! for those who fuzz the codec or look at captured bytes.
 
 mod extension;
+pub mod foreign;
 mod frame;
 mod hello;
 mod preface;
 pub mod varint;
 
 pub use extension::Extension;
+pub use foreign::Wire;
 pub(crate) use frame::ShortHead;
 pub use frame::{DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD};
 pub use hello::Hello;

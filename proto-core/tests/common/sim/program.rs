@@ -195,7 +195,11 @@ impl Sim {
             }
             15 => {
                 self.programs[i].pings += 1;
-                self.programs[i].side.connection.ping();
+                self.programs[i]
+                    .side
+                    .connection
+                    .ping()
+                    .expect("the native wire has pings");
             }
             16 => self.programs[i].side.connection.handle_idle(),
             17 => {
