@@ -19,7 +19,10 @@ impl Deadline {
 
     /// This, or so long from now if that is sooner.
     pub(super) fn or_after(self, time: Duration) -> Deadline {
-        let other = Deadline::after(Some(time));
+        self.sooner(Deadline::after(Some(time)))
+    }
+
+    pub(super) fn sooner(self, other: Deadline) -> Deadline {
         match (self.0, other.0) {
             (Some(one), Some(two)) => Deadline(Some(one.min(two))),
             (one, two) => Deadline(one.or(two)),

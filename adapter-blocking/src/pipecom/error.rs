@@ -54,7 +54,8 @@ pub enum Error {
     /// The listener ended or gave up before it acknowledged the message: it ended in
     /// the middle, or could not read the message.
     #[error(
-        "the listener on {pipe} did not acknowledge the message: {reason}; {}", Outcome::Unknown
+        "the listener on {pipe} did not acknowledge the message: {reason}; {}",
+        Outcome::Unknown
     )]
     NotAcknowledged {
         /// Where.

@@ -1,10 +1,6 @@
 //! A listener with a thread of its own.
 
-use std::{
-    io, thread,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use sealpipe_endpoint::Access;
 
@@ -303,7 +299,9 @@ impl<F: FnMut(&str) -> Option<String>> Run<F> {
         let mut messages = 0;
         let result = self.serve(&mut messages);
         match &result {
-            Ok(reason) => tracing::debug!(pipe = %self.pipe, ?reason, messages, "stopped listening"),
+            Ok(reason) => {
+                tracing::debug!(pipe = %self.pipe, ?reason, messages, "stopped listening")
+            }
             Err(error) => tracing::error!(pipe = %self.pipe, %error, "cannot listen any more"),
         }
         match result {

@@ -80,7 +80,7 @@ impl Port {
     ) -> io::Result<Received> {
         loop {
             match self.lines.take() {
-                Some(Line::Whole(line)) => match codec::decode(&line, self.max_message) {
+                Some(Line::Whole(line)) => match codec::decode(line, self.max_message) {
                     Ok(text) => return Ok(Received::Message(text)),
                     Err(error) => self.refuse(&error),
                 },
@@ -125,7 +125,8 @@ impl Port {
                     self.line_until = Deadline::after(Some(LINE_TIME));
                 }
                 tracing::trace!(bytes = length, "read of a FIFO");
-                self.lines.push(self.chunk.get(..length).unwrap_or_default());
+                self.lines
+                    .push(self.chunk.get(..length).unwrap_or_default());
             }
             Read::End if within => self.give_up("its sender has gone"),
             Read::End | Read::Nothing => {}

@@ -119,7 +119,8 @@ impl<'a> Attempt<'a> {
     /// FIFO is held open: one that closes and opens it between messages would lose
     /// what is in it.
     fn acknowledged(&self, messages: OwnedFd, acks: &OwnedFd) -> Result<(), Failed> {
-        let mut backoff = Backoff::between(Duration::from_millis(1), Duration::from_millis(50), seed());
+        let mut backoff =
+            Backoff::between(Duration::from_millis(1), Duration::from_millis(50), seed());
         let mut messages = Some(messages);
         let mut answer = Vec::new();
         loop {
@@ -127,7 +128,8 @@ impl<'a> Attempt<'a> {
                 Some(_) => self.task.deadline.or_after(backoff.next_delay()),
                 None => self.task.deadline,
             };
-            let ready = wait_to_read(acks, until).map_err(|error| self.io(Outcome::Unknown, error))?;
+            let ready =
+                wait_to_read(acks, until).map_err(|error| self.io(Outcome::Unknown, error))?;
             if ready && self.has_come(acks, &mut answer)? {
                 return Ok(());
             }
@@ -155,7 +157,8 @@ impl<'a> Attempt<'a> {
         match self.read(acks, &mut buffer, Outcome::Unknown)? {
             Read::Nothing => return Ok(false),
             Read::End => {
-                let reason = "it closed the FIFO instead, for it ended or could not read the message";
+                let reason =
+                    "it closed the FIFO instead, for it ended or could not read the message";
                 return Err(self.task.not_acknowledged(reason).into());
             }
             Read::Bytes(length) => {
