@@ -41,14 +41,21 @@ pub fn there_is_python(sealed: bool) -> bool {
     there
 }
 
+/// A program of the folder `peer`.
+pub fn program(name: &str) -> std::process::Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peer")
+        .join(name);
+    let mut command = std::process::Command::new(interpreter().0);
+    // No compiled files are left in the folder.
+    command.arg("-B").arg(script);
+    command
+}
+
 /// The peer's program, with these arguments.
 pub fn peer(arguments: &[&str]) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/sealpipe_peer.py");
-    let mut command = Command::new(interpreter().0);
+    let mut command = Command::from(program("sealpipe_peer.py"));
     command
-        // No compiled files are left in the folder.
-        .arg("-B")
-        .arg(script)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

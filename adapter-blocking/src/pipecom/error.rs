@@ -32,11 +32,11 @@ pub enum Error {
         attempts: u32,
         /// What the last of them met.
         #[source]
-        last: EndpointError,
+        last: Box<EndpointError>,
     },
 
     /// Time was up.
-    #[error("{doing} {pipe} took longer than {limit:?}{}; {outcome}", met(.last.as_ref()))]
+    #[error("{doing} {pipe} took longer than {limit:?}{}; {outcome}", met(.last.as_deref()))]
     Timeout {
         /// Where.
         pipe: String,
@@ -48,7 +48,7 @@ pub enum Error {
         outcome: Outcome,
         /// What the last attempt met, if there was no listener.
         #[source]
-        last: Option<EndpointError>,
+        last: Option<Box<EndpointError>>,
     },
 
     /// The listener ended or gave up before it acknowledged the message: it ended in

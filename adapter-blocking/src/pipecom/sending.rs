@@ -196,7 +196,7 @@ impl Task<'_> {
 /// Why an attempt did not end in an acknowledgement.
 pub(super) enum Failed {
     /// There is no listener, and nothing was sent: another attempt may find one.
-    NotThere(EndpointError),
+    NotThere(Box<EndpointError>),
     /// Another attempt would not help, or would send the message twice.
     For(Error),
 }
@@ -211,7 +211,7 @@ impl From<Error> for Failed {
 impl From<EndpointError> for Failed {
     fn from(error: EndpointError) -> Failed {
         match error.is_retryable(true) {
-            true => Failed::NotThere(error),
+            true => Failed::NotThere(Box::new(error)),
             false => Failed::For(error.into()),
         }
     }

@@ -229,9 +229,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn gone(&self) -> Failed {
-        Failed::NotThere(EndpointError::Refused {
+        EndpointError::Refused {
             address: self.pair.address(Fifo::Message),
-        })
+        }
+        .into()
     }
 
     fn io(&self, outcome: Outcome, error: impl Into<io::Error>) -> crate::pipecom::Error {

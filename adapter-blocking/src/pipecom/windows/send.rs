@@ -23,9 +23,10 @@ pub(in crate::pipecom) fn attempt(task: &Task<'_>) -> Result<(), Failed> {
     if let Err(error) = writer.try_write_message(task.message.clone()) {
         // Not a byte of it was taken.
         return Err(match is_end_of_stream(&error) {
-            true => Failed::NotThere(EndpointError::Refused {
+            true => EndpointError::Refused {
                 address: connected.address,
-            }),
+            }
+            .into(),
             false => task.io("writing to", Outcome::NotSent, error).into(),
         });
     }
