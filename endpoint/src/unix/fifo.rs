@@ -235,6 +235,7 @@ impl Drop for Turn<'_> {
         if !self.pair.is_there() {
             self.lock.remove(&self.pair.directory);
         }
+        self.lock.release();
     }
 }
 

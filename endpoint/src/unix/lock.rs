@@ -107,6 +107,14 @@ impl Lock {
         }
     }
 
+    /// Lets go of the lock, also where a child that was forked just now has the file
+    /// open still.
+    pub(super) fn release(&self) {
+        if let Err(error) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "could not let go of a lock");
+        }
+    }
+
     /// Who may open the file.
     pub(super) fn set_mode(&self, mode: Mode) -> Result<(), Errno> {
         rustix::fs::fchmod(&self.file, mode)
