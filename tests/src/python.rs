@@ -54,7 +54,19 @@ pub fn program(name: &str) -> std::process::Command {
 
 /// The peer's program, with these arguments.
 pub fn peer(arguments: &[&str]) -> Command {
+<<<<<<< HEAD
     let mut command = Command::from(program("sealpipe_peer.py"));
+=======
+    script("sealpipe_peer.py", arguments)
+}
+
+/// A program of `tests/peer`, with these arguments.
+pub fn script(name: &str, arguments: &[&str]) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peer")
+        .join(name);
+    let mut command = Command::new(interpreter().0);
+>>>>>>> wires
     command
         .args(arguments)
         .stdin(Stdio::null())
