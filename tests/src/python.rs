@@ -41,22 +41,8 @@ pub fn there_is_python(sealed: bool) -> bool {
     there
 }
 
-/// A program of the folder `peer`.
-pub fn program(name: &str) -> std::process::Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("peer")
-        .join(name);
-    let mut command = std::process::Command::new(interpreter().0);
-    // No compiled files are left in the folder.
-    command.arg("-B").arg(script);
-    command
-}
-
 /// The peer's program, with these arguments.
 pub fn peer(arguments: &[&str]) -> Command {
-<<<<<<< HEAD
-    let mut command = Command::from(program("sealpipe_peer.py"));
-=======
     script("sealpipe_peer.py", arguments)
 }
 
@@ -66,8 +52,10 @@ pub fn script(name: &str, arguments: &[&str]) -> Command {
         .join("peer")
         .join(name);
     let mut command = Command::new(interpreter().0);
->>>>>>> wires
     command
+        // No compiled files are left in the folder.
+        .arg("-B")
+        .arg(script)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

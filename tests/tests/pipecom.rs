@@ -36,11 +36,11 @@ fn once() -> SendOptions {
 
 /// The peer, in the directory of the place, with a name relative to that.
 fn peer(place: &Place, role: &str, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
-    let mut child = python::program("pipecom_peer.py")
-        .args([role, "pipe"])
-        .args(arguments)
+    let arguments = [&[role, "pipe"], arguments].concat();
+    let mut child = python::script("pipecom_peer.py", &arguments)
+        .into_std()
         .current_dir(place.directory.path())
-        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
