@@ -7,6 +7,7 @@ mod halves;
 mod io;
 pub mod ipcez;
 mod listener;
+pub mod pipecom;
 mod reconnecting;
 mod request;
 mod sending;

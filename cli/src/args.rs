@@ -264,7 +264,7 @@ pub(crate) struct Send {
     pub(crate) file: Option<PathBuf>,
 
     /// What to wait for: processed unless said. Other wires than the native one have
-    /// none
+    /// none, but for pipecom, which has nothing else
     #[arg(long, value_enum, value_name = "LEVEL")]
     ack: Option<Ack>,
 
@@ -288,9 +288,9 @@ pub(crate) struct Send {
 
 impl Send {
     pub(crate) fn ack(&self) -> Ack {
-        let usual = match self.common.wire.is_native() {
-            true => Ack::Processed,
-            false => Ack::None,
+        let usual = match self.common.wire {
+            WireName::Native | WireName::Pipecom => Ack::Processed,
+            _ => Ack::None,
         };
         self.ack.unwrap_or(usual)
     }

@@ -95,13 +95,13 @@ fn check_wire(args: &Doctor, key: bool) -> Result<(), Failure> {
         true => Config::sealed(Key::from_bytes([0; 32])),
         false => Config::plain(),
     };
-    let checked = builder.wire(args.wire.wire()).build().map(drop);
+    let checked = builder.wire(args.wire.wire()?).build().map(drop);
     checked.map_err(|error| Failure::new(Code::Usage, error.to_string()))
 }
 
 /// There is nothing to ask a server with on such a wire.
 fn say_wire(wire: WireName) -> Result<(), Failure> {
-    let name = wire.wire();
+    let name = wire.wire()?;
     print(format_args!(
         "whether it speaks the wire {name} only messages can tell: that has no handshake, and no \
          acks"

@@ -22,9 +22,10 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
         None => Config::plain(),
     };
     let max_message = common.max_message();
+    let wire = common.wire.wire()?;
     let window = WINDOW.max(max_message);
     let builder = builder
-        .wire(common.wire.wire())
+        .wire(wire)
         .max_message(max_message)
         .receive_window(window, MESSAGES)
         .send_queue(window, MESSAGES);
@@ -43,7 +44,7 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
                 | ConfigError::WireTooLarge { .. } => {
                     format!("--max-message {max_message} cannot be used: {error}")
                 }
-                error => format!("--wire {} cannot be used: {error}", common.wire.wire()),
+                error => format!("--wire {} cannot be used: {error}", wire),
             },
         )
     })

@@ -13,6 +13,7 @@ mod listen;
 mod logs;
 mod output;
 mod ping;
+mod pipecom;
 mod publish;
 mod request;
 mod round_trips;
@@ -33,6 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime;
+use wire::WireName;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -64,12 +66,19 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 }
             });
     }
-    let runtime = runtime.unwrap_or(Runtime::Tokio);
-    match runtime {
-        Runtime::Tokio => command::<Tokio>(runtime, arguments.command),
-        // Plain threads drive the same connection: see `block_on`. The types of
-        // sealpipe-blocking would add time limits, and need each command twice.
-        Runtime::Smol | Runtime::Blocking => command::<Smol>(runtime, arguments.command),
+    match arguments.command {
+        Command::Listen(listen) if listen.common.wire == WireName::Pipecom => {
+            block_on(pipecom::runtime(runtime)?, 1, pipecom::listen(listen))
+        }
+        Command::Send(send) if send.common.wire == WireName::Pipecom => {
+            block_on(pipecom::runtime(runtime)?, 1, send::pipecom::run(send))
+        }
+        other => match runtime.unwrap_or(Runtime::Tokio) {
+            Runtime::Tokio => command::<Tokio>(Runtime::Tokio, other),
+            // Plain threads drive the same connection: see `block_on`. The types of
+            // sealpipe-blocking would add time limits, and need each command twice.
+            runtime => command::<Smol>(runtime, other),
+        },
     }
 }
 

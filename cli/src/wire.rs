@@ -17,17 +17,22 @@ pub(crate) enum WireName {
     /// named_pipe_ipc with a key. Weaker than the native wire with one: a message that is
     /// repeated or reordered goes unseen
     Le32Sealed,
-    // A wire that is not spoken over a connection's stream (PipeCom's FIFOs) goes here, and
-    // into `wire` as `None`; the commands that know it ask before they connect.
+    /// PipeCom's FIFOs or Windows pipes, on plain threads; of listen and send only
+    Pipecom,
 }
 
 impl WireName {
-    pub(crate) const fn wire(self) -> Wire {
+    /// How it is spoken over a connection.
+    pub(crate) fn wire(self) -> Result<Wire, Failure> {
         match self {
-            WireName::Native => Wire::Native,
-            WireName::Le32 => Wire::Le32,
-            WireName::Be32 => Wire::Be32,
-            WireName::Le32Sealed => Wire::LegacySealed,
+            WireName::Native => Ok(Wire::Native),
+            WireName::Le32 => Ok(Wire::Le32),
+            WireName::Be32 => Ok(Wire::Be32),
+            WireName::Le32Sealed => Ok(Wire::LegacySealed),
+            WireName::Pipecom => Err(Failure::new(
+                Code::Usage,
+                "the wire pipecom is that of listen and send only",
+            )),
         }
     }
 
@@ -38,7 +43,7 @@ impl WireName {
     /// The largest message, unless another limit is said: that of the wire's own system.
     pub(crate) const fn max_message(self) -> usize {
         match self {
-            WireName::Native | WireName::Be32 | WireName::Le32Sealed => 4 << 20,
+            WireName::Native | WireName::Be32 | WireName::Le32Sealed | WireName::Pipecom => 4 << 20,
             WireName::Le32 => 10 << 20,
         }
     }
@@ -48,7 +53,7 @@ impl WireName {
         if self.is_native() {
             return Ok(());
         }
-        let wire = self.wire();
+        let wire = self.wire()?;
         Err(Failure::new(
             Code::Usage,
             format!("the wire {wire} carries bare messages, and no {what}; {instead}"),

@@ -151,6 +151,15 @@ pub enum Error {
         found: &'static str,
     },
 
+    /// Something else than a FIFO is at the path. It is never removed.
+    #[error("{address} is {found}, not a FIFO; remove it or choose another name")]
+    NotAFifo {
+        /// Where.
+        address: Address,
+        /// What is there.
+        found: &'static str,
+    },
+
     /// [`Access::Anyone`] was asked for where nothing but the check of the
     /// peer guards.
     #[error(
@@ -236,7 +245,9 @@ impl Error {
             Error::AddressInUse { .. } => ErrorKind::AddressInUse,
             Error::PermissionDenied { .. } => ErrorKind::PermissionDenied,
             Error::WrongUser { .. } => ErrorKind::WrongUser,
-            Error::Directory { .. } | Error::NotASocket { .. } => ErrorKind::Untrusted,
+            Error::Directory { .. } | Error::NotASocket { .. } | Error::NotAFifo { .. } => {
+                ErrorKind::Untrusted
+            }
             Error::IdentityNotYet => ErrorKind::IdentityNotYet,
             Error::Io { .. } => ErrorKind::Io,
         }

@@ -108,7 +108,8 @@ pub use url::Url;
 
 #[cfg(unix)]
 pub use unix::{
-    Claim, Environment, Listener, Stream, activated, peer_of, prepare, receive, transmit,
+    Claim, Environment, Fifo, FifoClaim, FifoPair, Listener, Stream, Turn, activated, peer_of,
+    prepare, receive, transmit,
 };
 #[cfg(windows)]
 pub use windows::{

@@ -18,6 +18,8 @@ pub struct ListenOptions {
     pub(crate) pipe_buffer: u32,
     #[cfg_attr(unix, allow(dead_code))]
     pub(crate) remote_clients: bool,
+    #[cfg_attr(unix, allow(dead_code))]
+    pub(crate) message_mode: bool,
 }
 
 impl ListenOptions {
@@ -30,6 +32,7 @@ impl ListenOptions {
             backlog: 1024,
             pipe_buffer: 64 * 1024,
             remote_clients: false,
+            message_mode: false,
         }
     }
 
@@ -67,6 +70,15 @@ impl ListenOptions {
     #[must_use]
     pub fn remote_clients(mut self, allowed: bool) -> ListenOptions {
         self.remote_clients = allowed;
+        self
+    }
+
+    /// Whether the pipe keeps messages apart: each write is one, and
+    /// `PipeReader::try_read_message` reads one. Bytes in a row unless set. Windows
+    /// only.
+    #[must_use]
+    pub fn message_mode(mut self, messages: bool) -> ListenOptions {
+        self.message_mode = messages;
         self
     }
 

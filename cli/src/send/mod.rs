@@ -1,6 +1,7 @@
 //! `sealpipe send`.
 
 mod input;
+pub(crate) mod pipecom;
 mod replies;
 mod tally;
 

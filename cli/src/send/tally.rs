@@ -88,32 +88,42 @@ impl Tally {
         mut fates: mpsc::UnboundedReceiver<(u64, Fate<R>)>,
     ) {
         while let Some((index, fate)) = fates.recv().await {
-            match fate {
-                Fate::Queued(delivery) => self.settle(index, delivery.await),
-                Fate::Refused(error) => self.settle(index, Err(error)),
-                Fate::TooLarge { length, max } => {
-                    self.not_sent(index);
-                    self.fail(
-                        index,
-                        Code::Rejected,
-                        format_args!("it has {length} bytes, and {max} are allowed; raise --max-message, or send less"),
-                    );
-                }
-                Fate::Unreadable(error) => {
-                    self.not_sent(index);
-                    self.fail(
-                        index,
-                        Code::Local,
-                        format_args!("stdin cannot be read: {error}; nothing after it was sent"),
-                    );
-                }
-                Fate::NoRoom(error) => {
-                    self.not_sent(index);
-                    self.fail(index, Code::Unknown, format_args!("{error}"));
-                }
-                Fate::Over => self.not_sent(index),
-            }
+            self.take(index, fate).await;
         }
+        self.tell_more();
+    }
+
+    /// Takes in what becomes of one message.
+    pub(super) async fn take<R: Runtime>(&mut self, index: u64, fate: Fate<R>) {
+        match fate {
+            Fate::Queued(delivery) => self.settle(index, delivery.await),
+            Fate::Refused(error) => self.settle(index, Err(error)),
+            Fate::TooLarge { length, max } => {
+                self.not_sent(index);
+                self.fail(
+                    index,
+                    Code::Rejected,
+                    format_args!("it has {length} bytes, and {max} are allowed; raise --max-message, or send less"),
+                );
+            }
+            Fate::Unreadable(error) => {
+                self.not_sent(index);
+                self.fail(
+                    index,
+                    Code::Local,
+                    format_args!("stdin cannot be read: {error}; nothing after it was sent"),
+                );
+            }
+            Fate::NoRoom(error) => {
+                self.not_sent(index);
+                self.fail(index, Code::Unknown, format_args!("{error}"));
+            }
+            Fate::Over => self.not_sent(index),
+        }
+    }
+
+    /// Says how many failures were not told, if any.
+    pub(super) fn tell_more(&self) {
         if self.told > TOLD {
             let more = self.told - TOLD;
             note(format_args!("sealpipe: and {more} more like these"));
@@ -147,7 +157,19 @@ impl Tally {
         self.report(index, "notsent");
     }
 
-    fn fail(&mut self, index: u64, code: Code, what: fmt::Arguments<'_>) {
+    /// A message that the receiver's program has processed.
+    pub(super) fn processed(&mut self, index: u64) {
+        self.processed += 1;
+        self.report(index, "processed");
+    }
+
+    /// A message that may have arrived.
+    pub(super) fn unknown(&mut self, index: u64) {
+        self.unknown += 1;
+        self.report(index, "unknown");
+    }
+
+    pub(super) fn fail(&mut self, index: u64, code: Code, what: fmt::Arguments<'_>) {
         self.code = self.code.worse(code);
         self.told += 1;
         if self.told > TOLD {

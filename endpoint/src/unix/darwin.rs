@@ -1,9 +1,23 @@
 //! What only macOS has.
 #![allow(unsafe_code)]
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+/// Makes a FIFO; rustix has no call for that here.
+pub(super) fn make_fifo(path: &Path, mode: Mode) -> Result<(), Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: the path ends with a NUL and lives until after the call.
+    if unsafe { libc::mkfifo(path.as_ptr(), mode.as_raw_mode()) } == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
 
 /// The temporary directory that the system keeps for this user alone.
 pub(super) fn user_temporary_directory() -> Option<PathBuf> {

@@ -129,7 +129,7 @@ fn listen_at_path(
     if trust != Trust::Given && options.access != Access::SameUser {
         tracing::warn!(%address, "only this user can reach the directory; for others use a path");
     }
-    let lock = match Lock::acquire(&directory, name, address)? {
+    let mut lock = match Lock::acquire(&directory, name, address)? {
         Outcome::Held(lock) => lock,
         Outcome::Taken(holder) => return Err(in_use(address, holder)),
         Outcome::Denied(source) => {
@@ -144,6 +144,7 @@ fn listen_at_path(
             });
         }
     };
+    lock.sign();
     let held = Held {
         directory,
         lock,
@@ -309,11 +310,11 @@ fn place_of(name: &std::os::unix::net::SocketAddr) -> Option<Place> {
     None
 }
 
-fn stat(directory: &Directory, name: &OsStr) -> Result<Stat, Errno> {
+pub(super) fn stat(directory: &Directory, name: &OsStr) -> Result<Stat, Errno> {
     rustix::fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn in_use(address: &Address, holder: Holder) -> Error {
+pub(super) fn in_use(address: &Address, holder: Holder) -> Error {
     Error::AddressInUse {
         address: address.clone(),
         holder,
@@ -330,7 +331,7 @@ fn held_by(peer: Option<Peer>) -> Holder {
     }
 }
 
-fn denied_or(doing: &'static str, address: &Address, errno: Errno) -> Error {
+pub(super) fn denied_or(doing: &'static str, address: &Address, errno: Errno) -> Error {
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::PermissionDenied {
             doing,

@@ -51,13 +51,16 @@ impl Lock {
         name.push(".lock");
         for _ in 0..ATTEMPTS {
             // Non-blocking, for what is there might be a FIFO.
-            let flags = OFlags::RDWR
-                | OFlags::CREATE
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC
-                | OFlags::NONBLOCK;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let mode = Mode::RUSR | Mode::WUSR;
-            let file = match rustix::fs::openat(&directory.fd, &name, flags, mode) {
+            let open = |flags| rustix::fs::openat(&directory.fd, &name, flags, mode);
+            // Made only if it is not there: in a directory that is shared, Linux
+            // does not let one open another user's file so as to make it.
+            let opened = open(flags).or_else(|errno| match errno {
+                Errno::NOENT => open(flags | OFlags::CREATE),
+                _ => Err(errno),
+            });
+            let file = match opened {
                 Ok(fd) => File::from(fd),
                 // Made and removed by others between the system's own steps.
                 Err(Errno::NOENT | Errno::INTR) => continue,
@@ -82,9 +85,7 @@ impl Lock {
             }
             if is_at(directory, &name, &opened) {
                 tracing::trace!(%address, "locked");
-                let mut lock = Lock { file, name };
-                lock.sign();
-                return Ok(Outcome::Held(lock));
+                return Ok(Outcome::Held(Lock { file, name }));
             }
         }
         Err(Error::io(
@@ -95,7 +96,7 @@ impl Lock {
     }
 
     /// Leaves our process id, for the messages of those who come later.
-    fn sign(&mut self) {
+    pub(super) fn sign(&mut self) {
         let text = format!("{}\n", std::process::id());
         let signed = self
             .file
@@ -104,6 +105,19 @@ impl Lock {
         if let Err(error) = signed {
             tracing::trace!(%error, "the lock file does not say who holds it");
         }
+    }
+
+    /// Lets go of the lock, also where a child that was forked just now has the file
+    /// open still.
+    pub(super) fn release(&self) {
+        if let Err(error) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "could not let go of a lock");
+        }
+    }
+
+    /// Who may open the file.
+    pub(super) fn set_mode(&self, mode: Mode) -> Result<(), Errno> {
+        rustix::fs::fchmod(&self.file, mode)
     }
 
     /// Removes the file, which must be done while the lock is held.

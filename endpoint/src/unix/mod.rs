@@ -1,4 +1,5 @@
-//! Unix sockets: where they lie, claiming them, and who is at the other end.
+//! Unix sockets: where they lie, claiming them, and who is at the other end; and
+//! FIFOs, likewise.
 
 mod activation;
 mod claim;
@@ -8,6 +9,7 @@ mod credentials;
 mod darwin;
 mod directory;
 mod environment;
+mod fifo;
 mod inspect;
 mod listen;
 mod lock;
@@ -23,6 +25,7 @@ pub(crate) use connect::connect;
 pub(crate) use credentials::current_user;
 pub use credentials::peer_of;
 pub use environment::Environment;
+pub use fifo::{Fifo, FifoClaim, FifoPair, Turn};
 pub(crate) use inspect::inspect;
 pub use listen::Listener;
 pub(crate) use listen::listen;

@@ -10,8 +10,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
-    PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
+    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PIPE_REJECT_REMOTE_CLIENTS,
+    PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES, PIPE_WAIT,
 };
 
 use super::descriptor::Descriptor;
@@ -56,6 +56,7 @@ pub struct Claim {
     descriptor: Descriptor,
     buffer: u32,
     remote_clients: bool,
+    message_mode: bool,
 }
 
 impl Claim {
@@ -66,8 +67,8 @@ impl Claim {
     }
 
     /// Makes another instance, to which the next client can connect at once:
-    /// overlapped, in byte mode, not inherited, with the permissions of the
-    /// first.
+    /// overlapped, in the mode and with the permissions of the first, not
+    /// inherited.
     ///
     /// # Errors
     ///
@@ -102,7 +103,10 @@ impl Claim {
         if first {
             open |= FILE_FLAG_FIRST_PIPE_INSTANCE;
         }
-        let mut mode = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT;
+        let mut mode = match self.message_mode {
+            true => PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE | PIPE_WAIT,
+            false => PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT,
+        };
         if !self.remote_clients {
             mode |= PIPE_REJECT_REMOTE_CLIENTS;
         }
@@ -139,6 +143,7 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &ListenOptions) -> Result<Lis
         descriptor: Descriptor::of(options)?,
         buffer: options.pipe_buffer,
         remote_clients: options.remote_clients,
+        message_mode: options.message_mode,
     };
     let first = claim.make(true).map_err(|source| {
         // What the system says when the flag for the first instance finds an

@@ -30,6 +30,8 @@ pub(super) struct Operation {
     /// through a reference.
     overlapped: NonNull<OVERLAPPED>,
     in_flight: bool,
+    /// Whether the last one that ended moved a part of a message only.
+    is_part: bool,
 }
 
 // SAFETY: what the pointer leads to belongs to this value alone, and the
@@ -58,6 +60,7 @@ impl Operation {
             event,
             overlapped: NonNull::from(Box::leak(overlapped)),
             in_flight: false,
+            is_part: false,
         })
     }
 
@@ -72,6 +75,12 @@ impl Operation {
     /// Whether an operation was started whose end was not seen yet.
     pub(super) fn in_flight(&self) -> bool {
         self.in_flight
+    }
+
+    /// Whether the last read has left something of a message, in a pipe that keeps
+    /// messages apart.
+    pub(super) fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// Starts an operation by a call that takes the pipe and the OVERLAPPED and
@@ -92,7 +101,7 @@ impl Operation {
         let pipe = self.pipe.as_raw_handle();
         if call(pipe, self.overlapped.as_ptr()) == 0 {
             let error = io::Error::last_os_error();
-            if !is(&error, ERROR_IO_PENDING) {
+            if !is(&error, ERROR_IO_PENDING) && !is(&error, ERROR_MORE_DATA) {
                 tracing::trace!(?pipe, %error, "{name}");
                 // The call may have reset it before it failed.
                 self.set_event();
@@ -142,7 +151,7 @@ impl Operation {
         result
     }
 
-    fn result(&self, wait: bool) -> Poll<io::Result<usize>> {
+    fn result(&mut self, wait: bool) -> Poll<io::Result<usize>> {
         let mut bytes = 0_u32;
         // SAFETY: the handle is open, the OVERLAPPED lives as long as this
         // value, and the pointer for the result is to a live variable.
@@ -155,6 +164,7 @@ impl Operation {
             )
         };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.is_part = false;
         if done != 0 {
             return Poll::Ready(Ok(bytes));
         }
@@ -162,8 +172,8 @@ impl Operation {
         if is(&error, ERROR_IO_INCOMPLETE) {
             return Poll::Pending;
         }
-        // A part of a message, in a pipe that keeps messages apart.
-        if is(&error, ERROR_MORE_DATA) {
+        self.is_part = is(&error, ERROR_MORE_DATA);
+        if self.is_part {
             return Poll::Ready(Ok(bytes));
         }
         Poll::Ready(Err(error))

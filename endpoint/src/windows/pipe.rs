@@ -27,6 +27,8 @@ use crate::is_end_of_stream;
 
 /// The most that one write takes: what a pipe buffers unless told otherwise.
 const WRITE_MAX: usize = 64 * 1024;
+/// What one read adds to a message.
+const PART: usize = 64 * 1024;
 /// The most blocks that one write is put together from.
 const BLOCKS: usize = 64;
 
@@ -113,6 +115,44 @@ impl PipeReader {
         Ok(length)
     }
 
+    /// Reads one message of at most `max` bytes whole, of a pipe that keeps
+    /// messages apart ([`ListenOptions::message_mode`](crate::ListenOptions::message_mode));
+    /// `None` at the end of the stream. Room is taken as its bytes come.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read); `InvalidData` if the message is longer: what
+    /// is left of it would be the next message, so the pipe should be closed.
+    pub fn try_read_message(&mut self, max: usize) -> io::Result<Option<Vec<u8>>> {
+        match self.read_message(max) {
+            Err(error) if is_end_of_stream(&error) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn read_message(&mut self, max: usize) -> io::Result<Vec<u8>> {
+        self.ready()?;
+        let mut message = Vec::new();
+        while self.operation.is_part() {
+            if message.len() > max {
+                return Err(too_long(max));
+            }
+            let room = max.saturating_sub(message.len()).saturating_add(1);
+            message.reserve(room.min(PART));
+            let spare = message.spare_capacity_mut();
+            let room = room.min(spare.len());
+            let Some(length) = self.read_now(spare.get_mut(..room).unwrap_or_default())? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            // SAFETY: so many bytes have just been read to the front of that room.
+            unsafe { message.set_len(message.len().saturating_add(length)) };
+        }
+        if message.len() > max {
+            return Err(too_long(max));
+        }
+        Ok(message)
+    }
+
     /// For waiting, with `WaitForSingleObject` and its like: set unless the
     /// last call returned `WouldBlock` and the reason for that still holds.
     /// It is a hint, and may now and then be set for nothing.
@@ -126,6 +166,18 @@ impl PipeReader {
             return Ok(0);
         }
         loop {
+            self.ready()?;
+            // None if the peer wrote zero bytes, which is not the end, or if
+            // another handle of the same pipe took them.
+            if let Some(length) = self.read_now(buffer)? {
+                return Ok(length);
+            }
+        }
+    }
+
+    /// Whether there is something to read.
+    fn ready(&mut self) -> io::Result<()> {
+        loop {
             let ready = if self.operation.in_flight() {
                 self.operation.poll()
             } else {
@@ -133,14 +185,9 @@ impl PipeReader {
             };
             match ready {
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) if is_aborted(&error) => continue,
+                Poll::Ready(Ok(_)) => return Ok(()),
+                Poll::Ready(Err(error)) if is_aborted(&error) => {}
                 Poll::Ready(Err(error)) => return Err(error),
-            }
-            // None if the peer wrote zero bytes, which is not the end, or if
-            // another handle of the same pipe took them.
-            if let Some(length) = self.read_now(buffer)? {
-                return Ok(length);
             }
         }
     }
@@ -241,6 +288,28 @@ impl PipeWriter {
             Poll::Ready(result) => {
                 self.bytes = Vec::new();
                 result
+            }
+        }
+    }
+
+    /// Takes all of the bytes for one write, which is one message to a reader that
+    /// keeps messages apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write); `InvalidInput` for 4 GiB and more, which the
+    /// system does not write at once.
+    pub fn try_write_message(&mut self, message: Vec<u8>) -> io::Result<()> {
+        if u32::try_from(message.len()).is_err() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.try_flush()?;
+        self.bytes = message;
+        match self.start() {
+            Poll::Pending => Ok(()),
+            Poll::Ready(result) => {
+                self.bytes = Vec::new();
+                result.map(drop)
             }
         }
     }
@@ -402,6 +471,13 @@ macro_rules! as_the_pipe {
 }
 
 as_the_pipe!(PipeReader, PipeWriter, PipeInstance);
+
+fn too_long(max: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a message is above the limit of {max} bytes"),
+    )
+}
 
 /// Whether the operation was cancelled. Unless it was done here, the thread
 /// that started it has ended, and Windows cancels what a thread leaves.
