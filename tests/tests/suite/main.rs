@@ -23,4 +23,7 @@ mod subscriptions;
 mod timing;
 mod transcripts;
 mod typed;
+mod websocket;
+mod websocket_hostile;
+mod websocket_python;
 mod wires;
