@@ -108,7 +108,8 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
         self.early = None;
         self.requests.clear();
         self.settle().await;
-        if client.is_connected() {
+        // Also where it is suspended.
+        if self.receiver.end().is_none() {
             let why = Close::new(Close::GOING_AWAY, "the server stops");
             client.disconnect(why).await;
         }
