@@ -220,8 +220,7 @@ impl Connection {
         }
         self.pong = None;
         self.ping = None;
-        self.inbound.partial = None;
-        self.inbound.verdicts = Queue::new();
+        self.inbound.end();
         self.timers.clear_all();
         self.all_arrived = self.outbound.has_all_arrived(delivered);
         self.outbound.settle_all(delivered, &mut self.events);
