@@ -36,6 +36,7 @@ sealpipe_tests::on_every_adapter! {
     nothing_more_is_taken_once_the_server_stops,
     a_stop_lets_handlers_finish,
     a_stop_does_not_wait_for_ever,
+    a_stop_can_be_hurried,
     a_stop_does_not_wait_for_clients_that_have_gone,
     a_stop_does_not_wait_for_messages_that_came_too_early,
     stopping_under_load_loses_no_message_untold,
@@ -445,6 +446,40 @@ async fn a_stop_does_not_wait_for_ever<R: Runtime>() {
             SendError::Unknown(_) => {}
             other => panic!("{other:?}"),
         }
+    })
+    .await;
+}
+
+async fn a_stop_can_be_hurried<R: Runtime>() {
+    within(async {
+        let place = place();
+        let (handler, _go, came) = waits();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
+        let client = connect::<R>(&place).await;
+        let _taken = client.try_send(processed("taken")).unwrap();
+        until(&came, 1).await;
+        server.begin_stop(LONG);
+        // A longer time does not count.
+        server.begin_stop(LONG * 2);
+        client.ping().await.unwrap();
+        let report = server.stop(Duration::from_millis(50)).await;
+        assert!(report.stopping < LONG, "{report:?}");
+        assert_eq!(report.unfinished, 1);
+        // Also where it waits for a verdict of a client that has finished.
+        let (give, mut given) = mpsc::unbounded_channel();
+        let server = Server::<R>::start(&place.endpoint, Config::default(), GivesAway(give));
+        let server = server.unwrap();
+        let client = connect::<R>(&place).await;
+        let _delivery = client.queue(processed("")).await.unwrap();
+        let stop = async {
+            let _verdict = given.recv().await.unwrap();
+            server.begin_stop(LONG);
+            client.ping().await.unwrap();
+            client.ping().await.unwrap();
+            server.stop(Duration::from_millis(50)).await
+        };
+        let (_, report) = tokio::join!(client.finish(), stop);
+        assert!(report.stopping < LONG, "{report:?}");
     })
     .await;
 }
