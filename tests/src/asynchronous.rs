@@ -5,7 +5,8 @@ use crate::{
     api::{Adapter, Connection, Listener, Permit},
 };
 use sealpipe_driver::{
-    ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
+    ConnectOptions, Delivery, Error, Format, FromIo, Incoming, Json, ListenOptions, RequestError,
+    Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
         Stats,
@@ -13,6 +14,7 @@ use sealpipe_driver::{
 };
 use sealpipe_smol::Smol;
 use sealpipe_tokio::Tokio;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
@@ -156,6 +158,14 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
 
     async fn recv(&self) -> Result<Option<Incoming<R>>, Error> {
         self.recv().await
+    }
+
+    async fn request_json<A: DeserializeOwned + Send + 'static>(
+        &self,
+        value: impl Serialize + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Result<A, RequestError> {
+        Json::request(self, &value, deadline).await
     }
 
     async fn finish(&self) -> Result<(), Error> {
