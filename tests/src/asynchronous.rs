@@ -5,8 +5,8 @@ use crate::{
     api::{Adapter, Connection, Listener, Permit},
 };
 use sealpipe_driver::{
-    ConnectOptions, Delivery, Error, Format, FromIo, Incoming, Json, ListenOptions, RequestError,
-    Runtime, SendError,
+    ConnectOptions, Delivery, Error, Format, FromIo, Incoming, Json, ListenOptions, Request,
+    RequestError, Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
         Stats,
@@ -207,4 +207,13 @@ impl<R: Runtime> Permit for sealpipe_driver::Permit<R> {
     fn send(self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         self.send(message)
     }
+}
+
+/// The next message, which is a request.
+///
+/// # Panics
+/// If it is not, or the connection has ended.
+pub async fn next_request<R: Runtime>(connection: &sealpipe_driver::Connection<R>) -> Request<R> {
+    let message = connection.recv().await.expect("no loss").expect("no end");
+    message.into_request().expect("a request")
 }

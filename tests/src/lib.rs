@@ -12,10 +12,11 @@ mod process;
 pub mod python;
 pub mod raw;
 mod seeded;
+pub mod server;
 
 pub use adapters::ADAPTERS;
 pub use api::Adapter;
-pub use asynchronous::Asynchronous;
+pub use asynchronous::{Asynchronous, next_request};
 pub use blocking::Blocking;
 pub use hand::{Hand, data, records};
 pub use process::{Helper, role, say};
