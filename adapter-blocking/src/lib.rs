@@ -13,6 +13,8 @@ mod request;
 mod sending;
 mod server;
 pub mod stream;
+#[cfg(feature = "serde")]
+mod typed;
 
 pub use calls::Interrupter;
 pub use connection::{ConnectOptions, Connection};

@@ -303,7 +303,8 @@ impl Server {
     /// Begins to stop: no more clients are accepted and no more messages taken;
     /// what is queued is sent, for at most `within`; then connections are closed,
     /// each when its handler has returned: a thread cannot be ended. What was not
-    /// taken is reported to its senders as not sent.
+    /// taken is reported to its senders as not sent. Called again, it can only make that
+    /// time shorter.
     pub fn begin_stop(&self, within: Duration) {
         self.0.begin_stop(within);
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use sealpipe_blocking::LocalStream;
 use support::{Ended, Place, Program};
 
 fn doctor(name: &str, options: &[&str]) -> Ended {
@@ -49,11 +50,14 @@ fn a_server_that_is_well_is_described_and_does_not_notice() {
             ],
         );
     }
+    // So is one who comes and says nothing.
+    drop(LocalStream::connect(&place.name).unwrap());
     place.send(&["hello"]).expect(0);
     // The first connection that there was.
     let line = listener.line();
     assert!(line.starts_with("{\"connection\":1,"), "{line}");
-    listener.end().expect(0);
+    let ended = listener.end().expect(0);
+    assert!(!ended.stderr.contains("WARN"), "{ended:#?}");
 }
 
 #[test]

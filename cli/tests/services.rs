@@ -3,6 +3,7 @@
 
 mod support;
 
+use sealpipe_blocking::{Config, Listener};
 use support::{Ended, Place, Program};
 
 impl Place {
@@ -197,6 +198,18 @@ fn the_end_of_the_listener_ends_its_subscribers() {
     let counting = counting.end().expect(3);
     assert_eq!(counting.stdout, "a x\n");
     counting.says("has ended before there were 2 events");
+}
+
+#[test]
+fn a_subscription_that_nobody_answers_is_5() {
+    let place = Place::new();
+    let (endpoint, config) = (place.name.parse().unwrap(), Config::default());
+    let mut listener = Listener::bind(&endpoint, config).unwrap();
+    // It takes the connection, and nothing that comes over it.
+    let server = std::thread::spawn(move || listener.accept().unwrap());
+    let subscriber = place.run("subscribe", &["**", "--timeout", "0.3"]);
+    subscriber.expect(5).says("does not answer");
+    drop(server.join().unwrap());
 }
 
 #[test]

@@ -549,7 +549,7 @@ pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
 }
 
 /// Waits for the end; says why, and whether all that was sent had arrived.
-async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
+pub(crate) async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
         waiting.poll(context, Interest::Progress, true, |session| {

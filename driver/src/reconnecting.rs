@@ -3,13 +3,12 @@
 use crate::{
     ConnectOptions, Connection, Error, Event, Incoming, RequestError, Runtime, SendError,
     SubscribeError, Subscription,
+    connection::ended,
     shared::lock,
     timeout::{sleep, timeout},
 };
 use bytes::Bytes;
-use sealpipe_core::{
-    Close, ConnectionError, Message, Outcome, SendErrorReason, Time, session::Backlog,
-};
+use sealpipe_core::{ConnectionError, Message, Outcome, SendErrorReason, Time, session::Backlog};
 use sealpipe_endpoint::{Backoff, Endpoint};
 use std::{
     fmt,
@@ -82,8 +81,9 @@ impl<R: Runtime> ReconnectingClient<R> {
         }))
     }
 
-    /// The same, telling `observe` whenever it is connected or has lost that. To be
-    /// called before the client is used: later it changes nothing.
+    /// The same, telling `observe` whenever it is connected or has lost that, one after
+    /// the other; whoever needs a connection waits meanwhile, so `observe` must not wait
+    /// for this client. To be called before the client is used: later it changes nothing.
     #[must_use]
     pub fn with_observer(mut self, observe: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -100,11 +100,13 @@ impl<R: Runtime> ReconnectingClient<R> {
         if let Some(connection) = self.standing() {
             return Ok(connection);
         }
+        // What has changed is told by one at a time, too, so in order.
         let _one = self.0.connecting.lock().await;
         // Another may have been first.
         if let Some(connection) = self.standing() {
             return Ok(connection);
         }
+        self.forget();
         if let Some(rest) = self.rest() {
             sleep::<R>(rest).await;
         }
@@ -134,21 +136,20 @@ impl<R: Runtime> ReconnectingClient<R> {
         Some(backoff.next_delay())
     }
 
-    /// The connection, if it stands; if it has ended, that is told.
+    /// The connection, if it stands.
     fn standing(&self) -> Option<Arc<Connection<R>>> {
-        let ended = {
-            let mut current = lock(&self.0.current);
-            let connection = current.connection.clone()?;
-            if connection.is_connected() || connection.is_suspended() {
-                return Some(connection);
-            }
-            current.connection = None;
-            connection
+        let connection = lock(&self.0.current).connection.clone()?;
+        (connection.is_connected() || connection.is_suspended()).then_some(connection)
+    }
+
+    /// Tells of the connection that has ended, if that was not told.
+    fn forget(&self) {
+        let Some(ended) = lock(&self.0.current).connection.take() else {
+            return;
         };
         let end = ended.end().unwrap_or(ConnectionError::Finished);
         tracing::debug!(%end, "to be connected again");
         self.tell(&Change::Ended(end));
-        None
     }
 
     fn tell(&self, change: &Change) {
@@ -200,7 +201,8 @@ impl<R: Runtime> ReconnectingClient<R> {
         }
     }
 
-    /// The next message of the server's, over whichever connection it comes.
+    /// The next message of the server's, over whichever connection it comes. Where the
+    /// server has finished and still takes messages, this waits for the connection's end.
     ///
     /// # Errors
     /// As [`ConnectOptions::connect`], if there is no server any more.
@@ -210,11 +212,8 @@ impl<R: Runtime> ReconnectingClient<R> {
             if let Ok(Some(message)) = connection.recv().await {
                 return Ok(message);
             }
-            // The server may have finished and not closed: nothing more comes.
-            if connection.is_connected() {
-                let why = "the server sends no more";
-                connection.start_close(Close::new(Close::GOING_AWAY, why));
-            }
+            // The server may have finished and not closed: it takes what is sent to it.
+            ended(&connection.owner).await;
         }
     }
 
@@ -314,8 +313,11 @@ impl<R: Runtime> LastingSubscription<R> {
             match current.recv().await {
                 Ok(Some(event)) => return Ok(Update::Event(event)),
                 Err(error @ SubscribeError::Overrun) => return Err(error),
-                Ok(None) | Err(_) => self.current = None,
+                Ok(None) | Err(_) => {}
             }
+            // The server may have finished and not closed.
+            ended(current.owner()).await;
+            self.current = None;
         }
         self.renew().await?;
         Ok(Update::Renewed)

@@ -120,6 +120,10 @@ impl<R: Runtime> Subscription<R> {
         self.pattern.as_str()
     }
 
+    pub(crate) fn owner(&self) -> &Owner<R> {
+        &self.owner
+    }
+
     fn poll_recv(&mut self, context: &Context<'_>) -> Poll<Result<Option<Event>, SubscribeError>> {
         let Subscription {
             owner, id, place, ..

@@ -12,6 +12,7 @@ from wire import Message, Reader, Violation, put_varint
 (UNSPECIFIED, NO_HANDLER, FAILED, LATE, TOO_MUCH, MALFORMED, STOPPING,
  NO_TOPIC) = range(1, 9)
 ERROR_TEXT_MAX = 1_024
+SEGMENTS_MAX = 32
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def is_pattern(pattern: str) -> bool:
     return (1 <= len(pattern.encode("utf-8")) <= wire.TOPIC_MAX
             and all(segment and (segment in ("*", "**") or "*" not in segment)
                     for segment in pattern.split("/"))
-            and pattern.split("/").count("**") <= 4)
+            and len(pattern.split("/")) <= SEGMENTS_MAX)
 
 
 def matches(pattern: str, topic: str) -> bool:

@@ -89,7 +89,7 @@ class Bytes(unittest.TestCase):
                 self.assertTrue(matches(pattern, topic), (pattern, topic))
             for topic in not_these.split():
                 self.assertFalse(matches(pattern, topic), (pattern, topic))
-        for pattern in ("", "/a", "a/", "a//b", "a*", "a/***", "ü" * 128, "**/a/" * 4 + "**"):
+        for pattern in ("", "/a", "a/", "a//b", "a*", "a/***", "ü" * 128, "**/" * 32 + "a"):
             self.assertFalse(service.is_pattern(pattern), pattern)
 
     def test_transcript(self) -> None:

@@ -4,12 +4,13 @@
 
 use crate::Raw;
 use sealpipe_driver::{
-    Error, Incoming, Runtime, SendError,
+    Error, Incoming, RequestError, Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
         Stats, rustls,
     },
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 /// An adapter.
@@ -164,6 +165,16 @@ pub trait Connection: Send + Sync + Debug + 'static {
     /// # Errors
     /// See [`send`](Self::send).
     fn recv(&self) -> impl Future<Output = Result<Option<Incoming<Self::Runtime>>, Error>> + Send;
+
+    /// Asks with a value, as JSON, and has a value for the reply.
+    ///
+    /// # Errors
+    /// As [`request_as`](sealpipe_blocking::Connection::request_as).
+    fn request_json<A: DeserializeOwned + Send + 'static>(
+        &self,
+        value: impl Serialize + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<A, RequestError>> + Send;
 
     /// Sends no more, and waits until all has arrived.
     ///

@@ -5,7 +5,8 @@ use crate::{
     api::{Adapter, Connection, Listener, Permit},
 };
 use sealpipe_driver::{
-    ConnectOptions, Delivery, Error, FromIo, Incoming, ListenOptions, Runtime, SendError,
+    ConnectOptions, Delivery, Error, Format, FromIo, Incoming, Json, ListenOptions, Request,
+    RequestError, Runtime, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
         Stats, rustls,
@@ -13,6 +14,7 @@ use sealpipe_driver::{
 };
 use sealpipe_smol::Smol;
 use sealpipe_tokio::Tokio;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
@@ -184,6 +186,14 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
         self.recv().await
     }
 
+    async fn request_json<A: DeserializeOwned + Send + 'static>(
+        &self,
+        value: impl Serialize + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Result<A, RequestError> {
+        Json::request(self, &value, deadline).await
+    }
+
     async fn finish(&self) -> Result<(), Error> {
         self.finish().await
     }
@@ -223,4 +233,13 @@ impl<R: Runtime> Permit for sealpipe_driver::Permit<R> {
     fn send(self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         self.send(message)
     }
+}
+
+/// The next message, which is a request.
+///
+/// # Panics
+/// If it is not, or the connection has ended.
+pub async fn next_request<R: Runtime>(connection: &sealpipe_driver::Connection<R>) -> Request<R> {
+    let message = connection.recv().await.expect("no loss").expect("no end");
+    message.into_request().expect("a request")
 }

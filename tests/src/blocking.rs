@@ -4,15 +4,16 @@ use crate::{
     Raw,
     api::{self, Adapter},
 };
-use sealpipe_blocking::{ConnectOptions, Incoming, Interrupter, ListenOptions};
+use sealpipe_blocking::{ConnectOptions, Incoming, Interrupter, Json, ListenOptions};
 use sealpipe_driver::{
-    Error, SendError,
+    Error, RequestError, SendError,
     vocabulary::{
         Access, Address, Close, Config, ConnectionError, Endpoint, Message, Outcome, Peer, Role,
         Stats, rustls,
     },
 };
 use sealpipe_smol::Smol;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
     future::Future,
@@ -276,6 +277,15 @@ impl api::Connection for Connection {
 
     async fn recv(&self) -> Result<Option<Incoming>, Error> {
         self.call(|own| own.recv()).await
+    }
+
+    async fn request_json<A: DeserializeOwned + Send + 'static>(
+        &self,
+        value: impl Serialize + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Result<A, RequestError> {
+        self.call(move |own| own.request_as(Json, &value, deadline))
+            .await
     }
 
     async fn finish(&self) -> Result<(), Error> {

@@ -13,11 +13,12 @@ mod process;
 pub mod python;
 pub mod raw;
 mod seeded;
+pub mod server;
 pub mod websocket;
 
 pub use adapters::ADAPTERS;
 pub use api::Adapter;
-pub use asynchronous::Asynchronous;
+pub use asynchronous::{Asynchronous, next_request};
 pub use authority::Authority;
 pub use blocking::Blocking;
 pub use hand::{Hand, data, records};

@@ -52,15 +52,25 @@ pub fn peer(arguments: &[&str]) -> Command {
 
 /// A program of `tests/peer`, with these arguments.
 pub fn script(name: &str, arguments: &[&str]) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("peer")
-        .join(name);
+    let mut command = python();
+    command.arg(name).args(arguments);
+    command
+}
+
+/// The tests of the peer's own.
+pub fn own_tests() -> Command {
+    let mut command = python();
+    command.args(["-m", "unittest"]);
+    command
+}
+
+/// In the peer's folder.
+fn python() -> Command {
     let mut command = Command::new(interpreter().0);
     command
         // No compiled files are left in the folder.
         .arg("-B")
-        .arg(script)
-        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("peer"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

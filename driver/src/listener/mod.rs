@@ -20,7 +20,9 @@ use bytes::Buf as _;
 use futures_channel::mpsc;
 use futures_core::Stream;
 use futures_util::future::{AbortHandle, abortable};
-use sealpipe_core::{Config, Connection as Core, Role, SendBuf, wire::Status};
+use sealpipe_core::{
+    Config, Connection as Core, ConnectionError, Mismatch, Role, SendBuf, wire::Status,
+};
 use sealpipe_endpoint::{Access, Address, Endpoint, Peer};
 use std::{
     fmt,
@@ -344,9 +346,13 @@ impl<R: Runtime> Intake<R> {
                     let _ = ready.start_send(connection);
                 }
             }
+            Err(error) if is_visit(&error) => {
+                let address = &self.address;
+                tracing::debug!(%address, %error, "a visitor did not stay for the handshake");
+            }
             Err(error) => {
                 let address = &self.address;
-                tracing::warn!(%address, %error, "a client did not get through the handshake")
+                tracing::warn!(%address, %error, "a client did not get through the handshake");
             }
         }
     }
@@ -363,4 +369,15 @@ impl<R: Runtime> Intake<R> {
         }
         output.has_remaining().then_some(output)
     }
+}
+
+/// Somebody looked whether there is a server, and went; perhaps having asked for
+/// version 0, which every server answers with its own (PROTOCOL.md, section 2).
+const fn is_visit(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Connection(
+            ConnectionError::Lost(_) | ConnectionError::Mismatch(Mismatch::Version { peer: 0, .. })
+        )
+    )
 }

@@ -157,7 +157,8 @@ impl<R: Runtime> Server<R> {
     /// Begins to stop: no more clients are accepted and no more messages taken;
     /// handlers may run on, and what is queued be sent, for at most `within`; then
     /// connections are closed. What was not taken is reported to its senders as not
-    /// sent. [`stopped`](Self::stopped) waits for the end.
+    /// sent. [`stopped`](Self::stopped) waits for the end. Called again, it can only make
+    /// that time shorter.
     pub fn begin_stop(&self, within: Duration) {
         self.0.begin_stop(within);
     }
@@ -206,31 +207,33 @@ impl<R: Runtime> Inner<R> {
     }
 
     fn begin_stop(&self, within: Duration) {
+        let now = R::now();
+        let until = now.saturating_add(within);
         let mut state = lock(&self.state);
-        if state.phase == Phase::Running {
-            tracing::debug!(address = %self.address, ?within, "stopping");
-            let now = R::now();
-            state.phase = Phase::Stopping(now, now.saturating_add(within));
-            self.stopping.store(true, Ordering::Relaxed);
-            drop(state);
-            self.changed.notify(usize::MAX);
-        }
+        let since = match state.phase {
+            Phase::Running => now,
+            Phase::Stopping(since, before) if until < before => since,
+            _ => return,
+        };
+        state.phase = Phase::Stopping(since, until);
+        drop(state);
+        tracing::debug!(address = %self.address, ?within, "stopping");
+        self.stopping.store(true, Ordering::Relaxed);
+        self.changed.notify(usize::MAX);
     }
 
-    /// Until when the server stops, once it does.
+    /// Until when the server stops, once it does. Wakes where that changes.
     fn poll_stopping(
         &self,
         changed: &mut EventListener,
         context: &mut Context<'_>,
     ) -> Option<Time> {
-        loop {
-            if let Phase::Stopping(_, until) = lock(&self.state).phase {
-                return Some(until);
-            }
-            match Pin::new(&mut *changed).poll(context) {
-                Poll::Ready(()) => *changed = self.changed.listen(),
-                Poll::Pending => return None,
-            }
+        while Pin::new(&mut *changed).poll(context).is_ready() {
+            *changed = self.changed.listen();
+        }
+        match lock(&self.state).phase {
+            Phase::Stopping(_, until) => Some(until),
+            _ => None,
         }
     }
 

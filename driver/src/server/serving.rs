@@ -12,7 +12,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use sealpipe_core::{
-    Close, ConnectionError, Kind, Received, Rejection,
+    Close, ConnectionError, Kind, Received, Rejection, Time,
     service::{RateLimit, RemoteError},
 };
 use std::{
@@ -60,7 +60,30 @@ pub(super) struct Serving<R: Runtime, H> {
     ended: bool,
     stop: EventListener,
     /// Until then, when the server stops.
-    deadline: Option<R::Timer>,
+    deadline: Deadline<R>,
+}
+
+/// When a server that stops waits no longer, once that is known.
+struct Deadline<R: Runtime>(Option<(Time, R::Timer)>);
+
+impl<R: Runtime> Deadline<R> {
+    fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// It may come to be earlier.
+    fn set(&mut self, at: Time) {
+        if self.0.as_ref().is_none_or(|(before, _)| *before != at) {
+            self.0 = Some((at, R::timer(at)));
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Some((_, timer)) => Pin::new(timer).poll(context),
+            None => Poll::Pending,
+        }
+    }
 }
 
 impl<R: Runtime, H: Handler<R>> Serving<R, H> {
@@ -87,7 +110,7 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
             early: None,
             ended: false,
             stop: server.changed.listen(),
-            deadline: None,
+            deadline: Deadline(None),
         }
     }
 
@@ -108,7 +131,8 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
         self.early = None;
         self.requests.clear();
         self.settle().await;
-        if client.is_connected() {
+        // Also where it is suspended.
+        if self.receiver.end().is_none() {
             let why = Close::new(Close::GOING_AWAY, "the server stops");
             client.disconnect(why).await;
         }
@@ -134,12 +158,13 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
             let _ = poll_fn(|context| Pin::new(&mut *sink).poll_flush(context)).await;
         });
         let (server, stop) = (&self.server, &mut self.stop);
-        let mut timer = None;
+        // The other may have come already.
+        let mut deadline = Deadline::<R>(None);
         let deadline = pin!(poll_fn(|context| {
-            match server.poll_stopping(stop, context) {
-                Some(at) => Pin::new(timer.get_or_insert_with(|| R::timer(at))).poll(context),
-                None => Poll::Pending,
+            if let Some(at) = server.poll_stopping(stop, context) {
+                deadline.set(at);
             }
+            deadline.poll(context)
         }));
         select(settled, deadline).await;
     }
@@ -162,20 +187,17 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
             && self.next.is_none()
             && self.early.is_none()
             && self.requests.is_empty();
-        match &mut self.deadline {
-            _ if idle && self.ended => Poll::Ready(()),
-            None => Poll::Pending,
-            Some(_) if idle && flushed => Poll::Ready(()),
-            Some(deadline) => Pin::new(deadline).poll(context),
+        let stops = self.deadline.is_set();
+        if idle && (self.ended || stops && flushed) {
+            return Poll::Ready(());
         }
+        self.deadline.poll(context)
     }
 
     /// Whether the server stops; from then on no message is taken.
     fn poll_stop(&mut self, context: &mut Context<'_>) {
-        if self.deadline.is_none()
-            && let Some(at) = self.server.poll_stopping(&mut self.stop, context)
-        {
-            self.deadline = Some(R::timer(at));
+        if let Some(at) = self.server.poll_stopping(&mut self.stop, context) {
+            self.deadline.set(at);
             self.early = None;
         }
     }
@@ -196,7 +218,7 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
                 Poll::Pending => return false,
             }
         }
-        if self.unflushed || self.deadline.is_some() {
+        if self.unflushed || self.deadline.is_set() {
             self.unflushed = sink.poll_flush(context).is_pending();
         }
         !self.unflushed

@@ -228,8 +228,7 @@ impl Connection {
         }
         self.pong = None;
         self.ping = None;
-        self.inbound.partial = None;
-        self.inbound.verdicts = Queue::new();
+        self.inbound.end();
         self.timers.clear_all();
         self.all_arrived = match &self.foreign {
             None => self.outbound.has_all_arrived(delivered),

@@ -44,7 +44,8 @@ pub(super) struct Inbound {
     inbox: Inbox,
     /// Messages that the program has taken and owes a verdict, with their sizes.
     owed: Ledger<usize>,
-    /// How many were taken from a lane, owe a verdict, and are not put away.
+    /// How many were taken from a lane, owe a verdict, and are not put away; and how
+    /// many verdicts the end has cut off.
     lent: usize,
     pub(super) verdicts: Queue<Verdict>,
     next: u64,
@@ -112,13 +113,16 @@ impl Inbound {
         self.next
     }
 
-    /// Messages from this number on have not reached the program.
+    /// What CLOSE says: messages from this number on have not reached the program.
     pub(super) fn delivered(&self) -> u64 {
-        if self.frozen {
-            self.delivered
-        } else {
-            self.next
+        if !self.frozen {
+            return self.next;
         }
+        // The peer must not send again what was taken past others; what it has been
+        // told of already, it does not.
+        let told = !self.has_unacked() && self.lent == 0;
+        self.delivered
+            .max(if told { 0 } else { self.inbox.taken() })
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -344,17 +348,23 @@ impl Inbound {
     /// Nothing more is delivered; what the program has not taken, it never will.
     pub(super) fn freeze(&mut self) {
         if !self.frozen {
-            let untold = self.unacked > 0
-                || self.lent > 0
-                || !self.owed.is_empty()
-                || !self.verdicts.is_empty();
-            self.delivered = self.inbox.delivered(self.next, untold);
+            self.delivered = self.inbox.first().unwrap_or(self.next);
             self.frozen = true;
         }
         self.inbox.clear();
         // An ACK would claim what has just been dropped. CLOSE says how far the
-        // program got.
-        self.unacked = 0;
+        // program got, but for what was taken past that.
+        if self.inbox.taken() <= self.delivered {
+            self.unacked = 0;
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&mut self) {
+        self.partial = None;
+        // Verdicts that have not gone out never will.
+        self.lent = self.lent.saturating_add(self.verdicts.len());
+        self.verdicts = Queue::new();
     }
 
     /// Whether an ACK should go out although nothing else does.

@@ -89,7 +89,7 @@ impl Inbox {
 
     #[cold]
     fn take_first(&mut self) -> Option<Received> {
-        let (_, lane) = self.first()?;
+        let (_, lane) = self.find_first()?;
         self.take_from(lane)
     }
 
@@ -103,20 +103,22 @@ impl Inbox {
         Some(message)
     }
 
+    /// The number of the next in the order in which the peer sent them.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.find_first().map(|(seq, _)| seq)
+    }
+
     /// The lowest number, and where it stands.
-    fn first(&self) -> Option<(u64, Lane)> {
+    fn find_first(&self) -> Option<(u64, Lane)> {
         [Lane::Messages, Lane::Replies, Lane::Events]
             .into_iter()
             .filter_map(|lane| Some((self.queue(lane).front()?.seq, lane)))
             .min_by_key(|(seq, _)| *seq)
     }
 
-    /// The peer can take messages from this number on for not taken; `next` will
-    /// come next. `untold`: it has not been told of all that was taken, and must not
-    /// send that again.
-    pub(super) fn delivered(&self, next: u64, untold: bool) -> u64 {
-        let taken = if untold { self.taken } else { 0 };
-        self.first().map_or(next, |(first, _)| first.max(taken))
+    /// Nothing from this number on has been taken whose sender is told of it.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Whether message `seq` is here.

@@ -244,13 +244,7 @@ impl Connection {
         if (self.inbound.has_unacked() || self.has_untold())
             && (!tail.is_empty() || self.frames_due())
         {
-            Frame::Ack {
-                next: self.inbound.next(),
-                settled: self.outbound.tell_settled(),
-            }
-            .encode(tail);
-            self.inbound.acked();
-            self.timers.clear(Timer::Ack);
+            self.write_ack(tail);
         }
         if let Some(credit) = self.inbound.credit_due(&self.config) {
             Frame::Credit {
@@ -282,6 +276,16 @@ impl Connection {
         }
     }
 
+    fn write_ack(&mut self, tail: &mut BytesMut) {
+        Frame::Ack {
+            next: self.inbound.next(),
+            settled: self.outbound.tell_settled(),
+        }
+        .encode(tail);
+        self.inbound.acked();
+        self.timers.clear(Timer::Ack);
+    }
+
     /// FINISH and CLOSE, behind everything else.
     fn write_ending(&mut self, tail: &mut BytesMut) {
         if self.finish_due() {
@@ -296,10 +300,13 @@ impl Connection {
             && self.inbound.verdicts.is_empty()
             && let Farewell::Due(close) = core::mem::replace(&mut self.farewell, Farewell::None)
         {
-            let delivered = self.inbound.delivered();
+            // Of what was taken past messages that are dropped.
+            if self.inbound.is_frozen() && self.inbound.has_unacked() {
+                self.write_ack(tail);
+            }
             Frame::Close {
                 code: close.code,
-                delivered,
+                delivered: self.inbound.delivered(),
                 reason: &close.reason,
             }
             .encode(tail);

@@ -1,20 +1,90 @@
 //! Topics, and the patterns that choose among them (PROTOCOL.md, section 6.9).
 
 use crate::wire::MAX_TOPIC;
-use alloc::sync::Arc;
+use alloc::{collections::BTreeMap, sync::Arc};
 use core::fmt;
 
 /// Exactly one segment, whatever it is.
-pub(super) const ONE: &str = "*";
+const ONE: &str = "*";
 /// Any number of segments, also none.
-pub(super) const ANY: &str = "**";
+const ANY: &str = "**";
 
-/// So many `**` may stand in a pattern: what one costs a publisher stays small.
-const MAX_ANY: usize = 4;
+/// So many segments may a topic or a pattern have: its beginnings fit a word of bits,
+/// and what one pattern costs a publisher stays small.
+const MAX_SEGMENTS: usize = 32;
 
 /// The segments of a topic or a pattern.
-pub(super) fn segments(text: &str) -> core::str::Split<'_, char> {
+fn segments(text: &str) -> core::str::Split<'_, char> {
     text.split('/')
+}
+
+/// Beginnings of a topic: bit n stands for its first n segments.
+pub(super) type Beginnings = u64;
+
+/// A topic that is to be matched.
+pub(super) struct Topic<'a> {
+    /// Its segments, and before which of them each stands: bit n if it is the nth,
+    /// counted from 0.
+    places: BTreeMap<&'a str, Beginnings>,
+    /// All its beginnings, the empty one and itself among them.
+    all: Beginnings,
+    #[cfg(test)]
+    pub(super) steps: core::cell::Cell<usize>,
+}
+
+impl<'a> Topic<'a> {
+    /// What an empty pattern matches.
+    pub(super) const NOTHING: Beginnings = 1;
+
+    pub(super) fn new(text: &'a str) -> Result<Topic<'a>, PatternError> {
+        check_topic(text)?;
+        let mut places = BTreeMap::new();
+        let mut end = Topic::NOTHING;
+        for segment in segments(text) {
+            *places.entry(segment).or_default() |= end;
+            end <<= 1;
+        }
+        Ok(Topic {
+            places,
+            all: end | end.wrapping_sub(1),
+            #[cfg(test)]
+            steps: core::cell::Cell::default(),
+        })
+    }
+
+    /// Which beginnings a pattern matches with the segments `path` more, if it matches
+    /// `reached` without.
+    pub(super) fn reach(&self, mut reached: Beginnings, path: &str) -> Beginnings {
+        for segment in segments(path) {
+            #[cfg(test)]
+            self.steps.set(self.steps.get().saturating_add(1));
+            reached = match segment {
+                // From the shortest on.
+                ANY => (reached | reached.wrapping_neg()) & self.all,
+                ONE => (reached << 1) & self.all,
+                _ => (reached & self.places.get(segment).copied().unwrap_or(0)) << 1,
+            };
+            if reached == 0 {
+                break;
+            }
+        }
+        reached
+    }
+
+    /// The segments of patterns that may come next; what else does, matches nothing.
+    pub(super) fn next(&self, reached: Beginnings) -> impl Iterator<Item = &'a str> {
+        let here = self
+            .places
+            .iter()
+            .filter(move |(_, at)| **at & reached != 0);
+        here.map(|(segment, _)| *segment).chain([ONE, ANY])
+    }
+
+    /// Whether all of it is among `reached`.
+    pub(super) fn is_whole(&self, reached: Beginnings) -> bool {
+        // The longest is the highest bit.
+        reached > self.all >> 1
+    }
 }
 
 /// Which topics are wanted: segments between slashes, of which `*` stands for
@@ -34,11 +104,11 @@ pub(super) fn segments(text: &str) -> core::str::Split<'_, char> {
 pub struct Pattern(Arc<str>);
 
 impl Pattern {
-    /// A pattern of 1 to 255 bytes.
+    /// A pattern of 1 to 255 bytes and at most 32 segments.
     ///
     /// # Errors
-    /// [`PatternError`] if it is too long, a segment is empty, a `*` stands beside
-    /// other characters in a segment, or there are more than 4 `**`.
+    /// [`PatternError`] if it is too long, a segment is empty, or a `*` stands beside
+    /// other characters in a segment.
     pub fn new(pattern: &str) -> Result<Pattern, PatternError> {
         check(pattern, |index, segment| {
             if segment == ONE || segment == ANY || !segment.contains('*') {
@@ -47,10 +117,6 @@ impl Pattern {
                 Err(PatternError::PartialWildcard { index })
             }
         })?;
-        let found = segments(pattern).filter(|segment| *segment == ANY).count();
-        if found > MAX_ANY {
-            return Err(PatternError::TooManyWildcards { found });
-        }
         Ok(Pattern(pattern.into()))
     }
 
@@ -60,38 +126,9 @@ impl Pattern {
     }
 
     /// Whether it chooses `topic`. It chooses nothing that [`check_topic`]
-    /// refuses. The work is at most the product of both numbers of segments.
+    /// refuses. Each of its segments is looked at once.
     pub fn matches(&self, topic: &str) -> bool {
-        if check_topic(topic).is_err() {
-            return false;
-        }
-        let mut wanted = segments(&self.0);
-        let mut found = segments(topic);
-        // What comes after the last `**`, and where the topic goes on if that `**`
-        // takes nothing more. An earlier one never needs to be tried again: what
-        // it could take on top, the last one can take as well.
-        let mut last = None;
-        loop {
-            let (mut wanted_rest, mut found_rest) = (wanted.clone(), found.clone());
-            match (wanted_rest.next(), found_rest.next()) {
-                (None, None) => return true,
-                (Some(ANY), _) => last = Some((wanted_rest.clone(), found.clone())),
-                (Some(segment), Some(other)) if segment == ONE || segment == other => {
-                    found = found_rest;
-                }
-                _ => {
-                    let Some((after, rest)) = &mut last else {
-                        return false;
-                    };
-                    if rest.next().is_none() {
-                        return false;
-                    }
-                    wanted_rest = after.clone();
-                    found = rest.clone();
-                }
-            }
-            wanted = wanted_rest;
-        }
+        Topic::new(topic).is_ok_and(|topic| topic.is_whole(topic.reach(Topic::NOTHING, &self.0)))
     }
 }
 
@@ -104,8 +141,8 @@ impl fmt::Display for Pattern {
 /// Whether an event can be published about `topic`.
 ///
 /// # Errors
-/// [`PatternError`] if it does not have 1 to 255 bytes, a segment is empty, or
-/// there is a `*` in it.
+/// [`PatternError`] if it does not have 1 to 255 bytes and at most 32 segments, a
+/// segment is empty, or there is a `*` in it.
 pub fn check_topic(topic: &str) -> Result<(), PatternError> {
     check(topic, |index, segment| {
         if segment.contains('*') {
@@ -129,6 +166,10 @@ fn check(
             return Err(PatternError::EmptySegment { index });
         }
         allowed(index, segment)?;
+    }
+    let found = segments(text).count();
+    if found > MAX_SEGMENTS {
+        return Err(PatternError::TooManySegments { found });
     }
     Ok(())
 }
@@ -161,12 +202,12 @@ pub enum PatternError {
         /// Which, counted from 0.
         index: usize,
     },
-    /// Too many `**` in a pattern.
+    /// It has too many segments.
     #[error(
-        "a pattern may have 4 segments `**`, not {found}: spell more of it out, or \
-         choose among the events that come"
+        "a topic or pattern may have 32 segments, not {found}: use fewer levels, or put \
+         what tells events apart into their payload"
     )]
-    TooManyWildcards {
+    TooManySegments {
         /// How many there are.
         found: usize,
     },

@@ -16,6 +16,8 @@ mod properties;
 mod rate;
 mod records;
 mod resumption;
+mod resumption_credit;
+mod resumption_refused;
 mod session;
 mod simulation;
 mod timers;

@@ -2,11 +2,13 @@
 //! likes.
 
 use crate::common;
+use bytes::Buf;
 use common::raw::{Script, control, frame, hello, whole};
-use common::{config, seconds};
-use sealpipe_core::session::{Session, Waiters};
+use common::{Pair, builder, config, message, seconds};
+use sealpipe_core::service::Pattern;
+use sealpipe_core::session::{Backlog, Next, Session, Waiters};
 use sealpipe_core::wire::{DataHead, Extension, Frame};
-use sealpipe_core::{AckLevel, Kind, Message, RecvBuf, Role};
+use sealpipe_core::{AckLevel, Close, Kind, Message, Outcome, RecvBuf, Role, SendBuf};
 
 fn reply(seq: u64) -> Vec<u8> {
     let head = DataHead {
@@ -44,4 +46,68 @@ fn what_is_done_with_cannot_be_withdrawn() {
     feed(&mut session, &control(Frame::Cancel { seq: 0 }));
     assert!(session.is_cancelled(0));
     assert!(!session.is_cancelled(1));
+}
+
+/// A program takes an event, perhaps also the message before it, and closes before
+/// anything was acknowledged. Says whether everything arrived, and the outcomes.
+fn closes_at_once(
+    [message_level, event_level]: [AckLevel; 2],
+    takes: bool,
+    close: fn(&mut sealpipe_core::Connection),
+) -> (bool, [Outcome; 2]) {
+    let Pair {
+        now,
+        client: mut publisher,
+        server,
+        ..
+    } = Pair::open(builder(true));
+    let (mut session, mut waiters) = (Session::new(server.connection), Waiters::new());
+    let (mut input, mut output) = (server.input, SendBuf::new());
+    let subscription = session.open_subscription(&Pattern::new("a").unwrap(), Backlog::default());
+    let event = Message::event("a", "").unwrap().with_ack(event_level);
+    let sent = [message("", message_level), event]
+        .map(|message| publisher.connection.send(now, message).expect("room"));
+    publisher.connection.finish(now);
+    input.fill_from(&publisher.take_output(now));
+    session.handle_input(now, &mut input, &mut waiters);
+    assert!(matches!(session.next_event(subscription), Next::Event(_)));
+    assert!(!takes || matches!(session.poll_recv(), Some(Ok(Some(_)))));
+    session.with(&mut waiters, close);
+    while session.poll_transmit(now, &mut output, &mut waiters) {
+        publisher.feed(now, output.chunk());
+        output.advance(output.chunk().len());
+    }
+    publisher.take(true);
+    assert!(publisher.closed().is_some());
+    let outcomes = sent.map(|id| publisher.outcome(id).expect("an outcome"));
+    (publisher.connection.all_arrived(), outcomes)
+}
+
+#[test]
+fn what_an_event_was_taken_past_has_not_arrived() {
+    use AckLevel::{None, Processed, Received};
+    let ways: [fn(&mut sealpipe_core::Connection); 2] = [
+        |connection| connection.close(seconds(1), Close::new(Close::GOING_AWAY, "")),
+        |connection| connection.abandon(seconds(1)),
+    ];
+    for close in ways {
+        for (level, told) in [
+            (Received, Outcome::Received),
+            (Processed, Outcome::Processed),
+        ] {
+            let (all, outcomes) = closes_at_once([Received, level], true, close);
+            assert!(all, "{level:?}");
+            assert_eq!(outcomes, [Outcome::Received, told.clone()]);
+            // It came, and was dropped.
+            let (all, outcomes) = closes_at_once([Received, level], false, close);
+            assert!(!all, "{level:?}");
+            assert_eq!(outcomes[1], told);
+            let (all, outcomes) = closes_at_once([Processed, level], false, close);
+            assert!(!all, "{level:?}");
+            assert_eq!(outcomes, [Outcome::NotSent, told]);
+        }
+        let (all, outcomes) = closes_at_once([Received, None], false, close);
+        assert!(!all);
+        assert_eq!(outcomes[0], Outcome::NotSent);
+    }
 }

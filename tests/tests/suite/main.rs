@@ -19,6 +19,7 @@ mod reconnecting;
 mod requests;
 mod resumption;
 mod server;
+mod server_stopping;
 mod subscriptions;
 mod timing;
 mod transcripts;

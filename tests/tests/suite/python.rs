@@ -21,7 +21,7 @@ use sealpipe_tests::{
     Adapter, Place,
     api::{Connection, Listener},
     place,
-    python::{hex, peer, texts, there_is_python},
+    python::{hex, own_tests, peer, texts, there_is_python},
     within,
 };
 use std::time::Duration;
@@ -518,5 +518,16 @@ async fn the_adapter_subscribes_to_it<R: Runtime>() {
             assert_eq!(out.matches("subscribe").count(), 3, "{out}");
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn its_own_tests_pass() {
+    if there_is_python(false) {
+        let ended = tokio::time::timeout(LIMIT * 3, own_tests().output());
+        let ended = ended.await.expect("they end").unwrap();
+        let (_, said) = texts(&ended);
+        assert!(ended.status.success(), "{said}");
+        assert!(said.contains("Ran "), "{said}");
     }
 }

@@ -1,14 +1,16 @@
 //! A client that connects again: what is sent once more, what is not, what lasts.
 
+use futures_util::{FutureExt, future::poll_immediate};
 use sealpipe_driver::{
-    Change, Client, ConnectOptions, Handler, Incoming, ReconnectingClient, Request, RequestError,
-    Response, Runtime, SendError, Server, Update,
+    Change, Client, ConnectOptions, Handler, Incoming, Listener, ReconnectingClient, Request,
+    RequestError, Response, Runtime, SendError, Server, Update,
     vocabulary::{
         AckLevel, Backlog, Close, Config, ErrorKind, Message, Outcome, Rejection, RemoteError,
     },
 };
 use sealpipe_tests::{Place, place, within};
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +27,8 @@ sealpipe_tests::on_every_adapter! {
     what_may_have_been_delivered_is_not_sent_again,
     a_subscription_outlasts_its_connection,
     messages_come_over_whichever_connection,
+    changes_are_told_one_after_the_other,
+    a_server_that_only_finishes_is_not_left,
     many_uses_at_once_share_one_connection,
 }
 
@@ -274,6 +278,71 @@ async fn many_uses_at_once_share_one_connection<R: Runtime>() {
             assert_eq!(sent.unwrap(), Outcome::Processed);
         }
         assert_eq!(server.stop(LONG).await.clients, 1);
+    })
+    .await;
+}
+
+async fn changes_are_told_one_after_the_other<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let other = Arc::new(Mutex::new(None::<ReconnectingClient<R>>));
+        let overtakes = Arc::new(Mutex::new(None));
+        let client = client::<R>(&place).with_observer({
+            let (other, overtakes) = (other.clone(), overtakes.clone());
+            move |change: &Change| {
+                if matches!(change, Change::Ended(_))
+                    && let Some(other) = other.lock().unwrap().take()
+                {
+                    // Another use, which would get on if anybody could already connect.
+                    let mut using = async move { other.connection().await.map(drop) }.boxed();
+                    assert!((&mut using).now_or_never().is_none());
+                    *overtakes.lock().unwrap() = Some(using);
+                }
+            }
+        });
+        *other.lock().unwrap() = Some(client.clone());
+        let first = server::<R>(&place, &counts);
+        client.send(processed("a")).await.unwrap();
+        first.stop(LONG).await;
+        let _second = server::<R>(&place, &counts);
+        // The other waits for this one.
+        client.send(processed("b")).await.unwrap();
+        let using = overtakes.lock().unwrap().take().expect("an end was told");
+        using.await.unwrap();
+    })
+    .await;
+}
+
+async fn a_server_that_only_finishes_is_not_left<R: Runtime>() {
+    within(async {
+        let place = place();
+        let mut listener = Listener::<R>::bind(&place.endpoint, Config::default()).unwrap();
+        let client = client::<R>(&place);
+        let (first, server) = tokio::join!(client.connection(), listener.accept());
+        let (first, server) = (first.unwrap(), server.unwrap());
+        let receiving = async {
+            let message = client.recv().await.unwrap();
+            assert_eq!(message.payload, "over the next");
+        };
+        let rest = async {
+            let mut finish = pin!(server.finish());
+            assert!(poll_immediate(&mut finish).await.is_none());
+            // The client has read the end of what comes.
+            server.ping().await.unwrap();
+            server.ping().await.unwrap();
+            let take = async {
+                let message = server.recv().await.unwrap().unwrap();
+                message.accept();
+            };
+            let (sent, ()) = tokio::join!(client.send(processed("still")), take);
+            assert_eq!(sent.unwrap(), Outcome::Processed);
+            assert!(first.is_connected());
+            server.close(Close::new(Close::GOING_AWAY, "")).await;
+            let next = listener.accept().await.unwrap();
+            next.send("over the next").await.unwrap();
+            next
+        };
+        tokio::join!(receiving, rest);
     })
     .await;
 }

@@ -5,7 +5,7 @@ use sealpipe_driver::{
     Connection, RequestError, Runtime, SendError,
     vocabulary::{AckLevel, Close, Config, Kind, Message, Outcome, Rejection, RemoteError},
 };
-use sealpipe_tests::{Asynchronous, connected, modes, within};
+use sealpipe_tests::{Asynchronous, connected, modes, next_request, within};
 use std::time::Duration;
 
 sealpipe_tests::on_every_adapter! {
@@ -39,13 +39,7 @@ async fn a_request_gets_its_reply<R: Asynchronous>() {
             let config = config.build().unwrap();
             let (client, server, _place) = connected::<R>(config.clone(), config).await;
             let serve = async {
-                let request = server
-                    .recv()
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .into_request()
-                    .unwrap();
+                let request = next_request(&server).await;
                 assert_eq!(request.payload, "how are you?");
                 request.reply("well").await.unwrap();
             };
@@ -60,8 +54,7 @@ async fn a_request_gets_its_reply<R: Asynchronous>() {
 async fn echo_backwards<R: Runtime>(connection: &Connection<R>, count: usize) {
     let mut requests = Vec::new();
     for _ in 0..count {
-        let message = connection.recv().await.unwrap().unwrap();
-        requests.push(message.into_request().unwrap());
+        requests.push(next_request(connection).await);
     }
     while let Some(request) = requests.pop() {
         let payload = request.payload.clone();
@@ -103,8 +96,7 @@ async fn requests_under_way_do_not_keep_a_side_from_answering<R: Runtime>() {
         let serve = async {
             let mut asked = Vec::new();
             for _ in 0..COUNT {
-                let request = server.recv().await.unwrap().unwrap();
-                asked.push(request.into_request().unwrap());
+                asked.push(next_request(&server).await);
             }
             assert_eq!(server.request("and you?", LONG).await.unwrap(), "fine");
             for request in asked {
@@ -112,8 +104,7 @@ async fn requests_under_way_do_not_keep_a_side_from_answering<R: Runtime>() {
             }
         };
         let answer = async {
-            let request = client.recv().await.unwrap().unwrap();
-            request.into_request().unwrap().reply("fine").await.unwrap();
+            next_request(&client).await.reply("fine").await.unwrap();
         };
         let ask = join_all((0..COUNT).map(|_| client.request("how are you?", LONG)));
         let (replies, (), ()) = tokio::join!(ask, serve, answer);
@@ -128,13 +119,7 @@ async fn replies_come_past_messages_that_nobody_takes<R: Runtime>() {
     within(async {
         let (client, server) = pair::<R>().await;
         let serve = async {
-            let request = server
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_request()
-                .unwrap();
+            let request = next_request(&server).await;
             server.send("first").await.unwrap();
             request.reply("reply").await.unwrap();
             server.send("last").await.unwrap();
@@ -174,13 +159,7 @@ async fn an_error_of_the_peers_program_is_told_from_others<R: Runtime>() {
         let (client, server) = pair::<R>().await;
         let error = RemoteError::new(700, "no such job").with_details("job 7");
         let serve = async {
-            let request = server
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_request()
-                .unwrap();
+            let request = next_request(&server).await;
             request.fail(error.clone()).await.unwrap();
         };
         let (reply, ()) = tokio::join!(client.request("", LONG), serve);
@@ -229,13 +208,7 @@ async fn a_handler_learns_the_deadline_and_that_nobody_waits<R: Runtime>() {
         let (client, server) = pair::<R>().await;
         let mut asked = Box::pin(client.request("", LONG));
         assert!(poll_immediate(&mut asked).await.is_none());
-        let request = server
-            .recv()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_request()
-            .unwrap();
+        let request = next_request(&server).await;
         let left = request.time_left().expect("a deadline");
         assert!(left <= LONG && left > LONG / 2, "{left:?}");
         assert!(!request.is_cancelled());
@@ -248,13 +221,7 @@ async fn a_handler_learns_the_deadline_and_that_nobody_waits<R: Runtime>() {
         assert_eq!(server.stats().messages_sent, before);
         // The connection goes on.
         let serve = async {
-            let request = server
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_request()
-                .unwrap();
+            let request = next_request(&server).await;
             assert!(!request.is_cancelled());
             request.reply("in time").await.unwrap();
         };
@@ -290,8 +257,7 @@ async fn many_requests_may_be_given_up_at_once<R: Runtime>() {
         }
         let mut taken = Vec::new();
         for _ in 0..COUNT {
-            let message = server.recv().await.unwrap().unwrap();
-            taken.push(message.into_request().unwrap());
+            taken.push(next_request(&server).await);
         }
         drop(asked);
         for request in &taken {
@@ -347,13 +313,7 @@ async fn the_end_of_the_connection_ends_requests<R: Runtime>() {
     within(async {
         let (client, server) = pair::<R>().await;
         let serve = async {
-            let request = server
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_request()
-                .unwrap();
+            let request = next_request(&server).await;
             server.close(Close::new(Close::GOING_AWAY, "bye")).await;
             request.cancelled().await;
         };
@@ -376,13 +336,7 @@ async fn a_reply_that_is_too_large_is_an_error_on_both_sides<R: Asynchronous>() 
         let small = Config::plain().max_message(1 << 10).build().unwrap();
         let (client, server, _place) = connected::<R>(small, Config::default()).await;
         let serve = async {
-            let request = server
-                .recv()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_request()
-                .unwrap();
+            let request = next_request(&server).await;
             request.reply(vec![0; 2 << 10]).await.unwrap_err()
         };
         let (asked, answered) = tokio::join!(client.request("", LONG), serve);

@@ -2,8 +2,8 @@
 
 use futures_util::{StreamExt, stream};
 use sealpipe_driver::{
-    Client, Connection, Delivery, Error, Handler, Incoming, Request, Response, Runtime, SendError,
-    Server,
+    Client, Connection, Delivery, Error, Handler, Happening, Incoming, Request, Response, Runtime,
+    SendError, Server,
     vocabulary::{
         AckLevel, Config, ConfigBuilder, ConnectionError, Endpoint, Message, Outcome, Rejection,
         RemoteError,
@@ -30,6 +30,7 @@ sealpipe_tests::on_every_adapter! {
     a_server_that_was_restarted_is_told_from_the_old_one,
     what_was_under_way_goes_to_a_restarted_server_if_asked_for,
     a_server_that_stays_away_ends_the_connection,
+    a_server_that_stops_closes_what_is_suspended,
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -319,6 +320,38 @@ async fn a_server_that_stays_away_ends_the_connection<R: Runtime>() {
             "{end}"
         );
         assert!(!client.is_suspended());
+    })
+    .await;
+}
+
+async fn a_server_that_stops_closes_what_is_suspended<R: Runtime>() {
+    within(async {
+        let (place, nowhere) = (place(), sealpipe_tests::place());
+        let config = resumable(Config::plain());
+        let server = Server::<R>::start(&place.endpoint, config.clone(), Notes::default());
+        let server = server.unwrap();
+        let between = GoBetween::new(&place, 3, u64::MAX / 2);
+        let client = Connection::<R>::connect(&between.place.endpoint, config);
+        let client = client.await.unwrap();
+        client.send(processed("before")).await.unwrap();
+        let kept = server.clients().remove(0);
+        between.lead_to(&nowhere);
+        eventually(LONG, "it is suspended", || !kept.is_connected()).await;
+        let mut events = server.events();
+        server.stop(LONG).await;
+        let reason = loop {
+            match events.recv().await.expect("an event").what {
+                Happening::Disconnected { reason, .. } => break reason,
+                other => assert!(!matches!(other, Happening::Stopped(_)), "{other:?}"),
+            }
+        };
+        assert!(
+            matches!(reason, ConnectionError::ClosedLocally(_)),
+            "{reason}"
+        );
+        // Nobody waits for a stream that could no longer come.
+        let error = kept.send(processed("after")).await.unwrap_err();
+        assert!(matches!(error, SendError::NotTaken { .. }), "{error:?}");
     })
     .await;
 }

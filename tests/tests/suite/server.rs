@@ -1,4 +1,5 @@
-//! A server's life: many clients, stopping in every way, limits, what it tells.
+//! A server's life: many clients, limits, what it tells. How it stops has a file of its
+//! own.
 
 use futures_util::{
     StreamExt,
@@ -6,19 +7,19 @@ use futures_util::{
 };
 use sealpipe_driver::{
     Client, Connection, Handler, Happening, Incoming, Request, RequestError, Response, Runtime,
-    SendError, Server, ServerOptions, Verdict,
+    SendError, Server, ServerOptions,
     vocabulary::{
-        AckLevel, Backlog, Close, Config, ConnectionError, Kind, Message, Outcome, Overflow,
-        Rejection, RemoteError,
+        Backlog, Close, Config, ConnectionError, Kind, Outcome, Overflow, Rejection, RemoteError,
     },
 };
-use sealpipe_tests::{Place, eventually, modes, place, within};
+use sealpipe_tests::{
+    eventually, modes, next_request, place,
+    server::{Busy, GivesAway, Simple, Waits, busy, connect, gone, processed, until},
+    within,
+};
 use std::{
     future::Future,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
@@ -29,17 +30,9 @@ sealpipe_tests::on_every_adapter! {
     a_handler_may_answer_early_or_later,
     a_verdict_may_come_after_the_client_has_finished,
     an_answer_may_come_after_the_client_has_finished,
-    a_server_whose_task_is_dropped_has_stopped,
     a_server_without_handlers_says_so,
     requests_of_one_client_are_handled_side_by_side,
     a_panic_ends_one_connection_and_not_the_server,
-    nothing_more_is_taken_once_the_server_stops,
-    a_stop_lets_handlers_finish,
-    a_stop_does_not_wait_for_ever,
-    a_stop_does_not_wait_for_clients_that_have_gone,
-    a_stop_does_not_wait_for_messages_that_came_too_early,
-    stopping_under_load_loses_no_message_untold,
-    a_server_stops_by_itself,
     a_server_takes_no_more_messages_than_it_should,
     nobody_waits_for_room_of_a_client_that_has_gone,
     a_client_can_finish_while_the_server_keeps_its_name,
@@ -50,40 +43,6 @@ sealpipe_tests::on_every_adapter! {
 }
 
 const LONG: Duration = Duration::from_secs(20);
-
-fn processed(payload: &'static str) -> Message {
-    Message::new(payload).with_ack(AckLevel::Processed)
-}
-
-async fn connect<R: Runtime>(place: &Place) -> Connection<R> {
-    Connection::connect(&place.endpoint, Config::default())
-        .await
-        .expect("a connection")
-}
-
-/// Takes messages but "no", answers requests with themselves, upside down.
-struct Simple;
-
-impl<R: Runtime> Handler<R> for Simple {
-    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
-        match &message.payload[..] {
-            b"no" => Err(Rejection::new(300, "not this one")),
-            _ => Ok(()),
-        }
-    }
-
-    async fn request(
-        &self,
-        client: &Client<R>,
-        request: &mut Request<R>,
-    ) -> Result<Response, RemoteError> {
-        assert!(client.is_connected() && client.server().is_running());
-        match &request.payload[..] {
-            b"no" => Err(RemoteError::new(301, "not this either")),
-            payload => Ok(payload.iter().rev().copied().collect::<Vec<u8>>().into()),
-        }
-    }
-}
 
 async fn messages_and_requests_are_handled<R: Runtime>() {
     for (mode, config) in modes() {
@@ -179,16 +138,6 @@ async fn a_handler_may_answer_early_or_later<R: Runtime>() {
     .await;
 }
 
-/// Gives every verdict away.
-struct GivesAway<R: Runtime>(mpsc::UnboundedSender<Verdict<R>>);
-
-impl<R: Runtime> Handler<R> for GivesAway<R> {
-    async fn message(&self, _: &Client<R>, message: &mut Incoming<R>) -> Result<(), Rejection> {
-        let _ = self.0.send(message.take_verdict());
-        Ok(())
-    }
-}
-
 async fn a_verdict_may_come_after_the_client_has_finished<R: Runtime>() {
     within(async {
         let place = place();
@@ -260,18 +209,6 @@ async fn an_answer_may_come_after_the_client_has_finished<R: Runtime>() {
         let (reply, ()) = tokio::join!(client.request("", LONG), answer);
         assert_eq!(reply.unwrap(), "later");
         server.stop(LONG).await;
-    })
-    .await;
-}
-
-async fn a_server_whose_task_is_dropped_has_stopped<R: Runtime>() {
-    within(async {
-        let place = place();
-        let options = ServerOptions::<R>::new(Config::default()).spawner(drop);
-        let mut events = options.events();
-        let server = options.start(&place.endpoint, Simple).unwrap();
-        assert!(server.stopped().await.failed);
-        while events.recv().await.is_some() {}
     })
     .await;
 }
@@ -358,160 +295,17 @@ async fn a_panic_ends_one_connection_and_not_the_server<R: Runtime>() {
     .await;
 }
 
-/// Waits until it is let go.
-struct Waits(Arc<Notify>, Arc<AtomicU64>);
-
-impl<R: Runtime> Handler<R> for Waits {
-    async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.notified().await;
-        Ok(())
-    }
-}
-
-fn waits() -> (Waits, Arc<Notify>, Arc<AtomicU64>) {
-    let (go, came) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
-    (Waits(go.clone(), came.clone()), go, came)
-}
-
-async fn until(came: &AtomicU64, count: u64) {
-    while came.load(Ordering::SeqCst) < count {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Stops its server with the first message.
-struct StopsAtOnce;
-
-impl<R: Runtime> Handler<R> for StopsAtOnce {
-    async fn message(&self, client: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
-        client.server().begin_stop(LONG);
-        Ok(())
-    }
-}
-
-async fn nothing_more_is_taken_once_the_server_stops<R: Runtime>() {
-    within(async {
-        let place = place();
-        let server = Server::<R>::start(&place.endpoint, Config::default(), StopsAtOnce).unwrap();
-        let client = connect::<R>(&place).await;
-        let send = |_| client.send(processed(""));
-        let outcomes = join_all((0..10).map(send)).await;
-        assert_eq!(*outcomes[0].as_ref().unwrap(), Outcome::Processed);
-        for outcome in &outcomes[1..] {
-            let error = outcome.as_ref().unwrap_err();
-            assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
-        }
-        assert_eq!(server.stopped().await.accepted, 1);
-    })
-    .await;
-}
-
-async fn a_stop_lets_handlers_finish<R: Runtime>() {
-    within(async {
-        let place = place();
-        let (handler, go, came) = waits();
-        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
-        let client = connect::<R>(&place).await;
-        let taken = client.try_send(processed("taken")).unwrap();
-        until(&came, 1).await;
-        server.begin_stop(LONG);
-        assert!(!server.is_running());
-        go.notify_one();
-        assert_eq!(taken.await.unwrap(), Outcome::Processed);
-        let report = server.stopped().await;
-        assert_eq!((report.accepted, report.unfinished), (1, 0));
-        // Nobody listens any more.
-        Connection::<R>::connect(&place.endpoint, Config::default())
-            .await
-            .unwrap_err();
-    })
-    .await;
-}
-
-async fn a_stop_does_not_wait_for_ever<R: Runtime>() {
-    within(async {
-        let place = place();
-        let (handler, _go, came) = waits();
-        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
-        let client = connect::<R>(&place).await;
-        let taken = client.try_send(processed("taken")).unwrap();
-        until(&came, 1).await;
-        let report = server.stop(Duration::from_millis(50)).await;
-        assert_eq!((report.accepted, report.unfinished), (0, 1));
-        match taken.await.unwrap_err() {
-            SendError::Rejected(why) => assert_eq!(why.code, Rejection::DROPPED),
-            // It may be gone before the verdict is there.
-            SendError::Unknown(_) => {}
-            other => panic!("{other:?}"),
-        }
-    })
-    .await;
-}
-
-/// The connections have ended; the handlers run on.
-async fn gone<R: Runtime>(server: &Server<R>) {
-    let none = || {
-        let clients = server.clients();
-        !clients.iter().any(Client::is_connected)
-    };
-    eventually(LONG, "the client has gone", none).await;
-}
-
-async fn a_stop_does_not_wait_for_clients_that_have_gone<R: Runtime>() {
-    within(async {
-        let place = place();
-        let (handler, _go, came) = waits();
-        let server = Server::<R>::start(&place.endpoint, Config::default(), handler).unwrap();
-        let client = connect::<R>(&place).await;
-        let _taken = client.try_send(processed("taken")).unwrap();
-        until(&came, 1).await;
-        drop(client);
-        gone(&server).await;
-        let report = server.stop(Duration::from_millis(50)).await;
-        assert_eq!((report.accepted, report.unfinished), (0, 1));
-    })
-    .await;
-}
-
-async fn a_stop_does_not_wait_for_messages_that_came_too_early<R: Runtime>() {
-    within(async {
-        let place = place();
-        let options = ServerOptions::<R>::new(Config::default()).rate_limit(0, 1);
-        let server = options.start(&place.endpoint, Simple).unwrap();
-        let client = connect::<R>(&place).await;
-        client.send(processed("first")).await.unwrap();
-        let early = client.try_send(processed("early")).unwrap();
-        let came = || {
-            let stats = server.clients()[0].stats();
-            stats.messages_received == 2 && stats.waiting == 0
-        };
-        eventually(LONG, "the second message is taken", came).await;
-        let report = server.stop(LONG).await;
-        assert!(report.stopping < LONG, "{report:?}");
-        early.await.unwrap_err();
-    })
-    .await;
-}
-
 async fn nobody_waits_for_room_of_a_client_that_has_gone<R: Runtime>() {
     within(async {
-        let place = place();
-        let (handler, _go, came) = waits();
-        let server = ServerOptions::<R>::new(Config::default())
-            .backlog(Backlog {
-                messages: 1,
-                overflow: Overflow::Block,
-                ..Backlog::default()
-            })
-            .start(&place.endpoint, handler)
-            .unwrap();
-        let client = connect::<R>(&place).await;
+        let options = ServerOptions::<R>::new(Config::default()).backlog(Backlog {
+            messages: 1,
+            overflow: Overflow::Block,
+            ..Backlog::default()
+        });
+        let Busy { server, client, .. } = &busy(options).await;
         let _subscription = client.subscribe("topic").await.unwrap();
-        let _taken = client.try_send(processed("taken")).unwrap();
-        until(&came, 1).await;
         client.close(Close::new(Close::GOING_AWAY, "")).await;
-        gone(&server).await;
+        gone(server).await;
         for _ in 0..3 {
             server.publish("topic", "").await.unwrap();
         }
@@ -537,7 +331,7 @@ struct Begins(Waits);
 
 impl<R: Runtime> Handler<R> for Begins {
     async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
-        let Waits(go, came) = &self.0;
+        let Waits { go, came } = &self.0;
         if came.fetch_add(1, Ordering::SeqCst) == 0 {
             go.notified().await;
         }
@@ -563,7 +357,8 @@ async fn pending<R: Runtime>(server: &Server<R>, client: &Connection<R>, more: u
 async fn a_server_takes_no_more_messages_than_it_should<R: Runtime>() {
     within(async {
         let place = place();
-        let (waits, go, _came) = waits();
+        let waits = Waits::default();
+        let go = waits.go.clone();
         let options = ServerOptions::<R>::new(Config::default()).max_messages(3);
         let server = options.start(&place.endpoint, Begins(waits)).unwrap();
         let client = connect::<R>(&place).await;
@@ -580,7 +375,8 @@ async fn a_client_that_sends_much_lets_others_have_their_turn() {
     const MORE: usize = 2_000;
     within(async {
         let place = place();
-        let (waits, go, came) = waits();
+        let waits = Waits::default();
+        let Waits { go, came } = waits.clone();
         let server = Server::<sealpipe_tokio::Tokio>::start(
             &place.endpoint,
             Config::default(),
@@ -592,107 +388,6 @@ async fn a_client_that_sends_much_lets_others_have_their_turn() {
         go.notify_one();
         until(&came, 2).await;
         assert!(came.load(Ordering::SeqCst) < MORE as u64);
-    })
-    .await;
-}
-
-/// Counts what it accepts.
-struct Counts(Arc<AtomicU64>);
-
-impl<R: Runtime> Handler<R> for Counts {
-    async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-}
-
-async fn stopping_under_load_loses_no_message_untold<R: Runtime>() {
-    within(async {
-        let place = place();
-        let count = Arc::new(AtomicU64::new(0));
-        let server =
-            Server::<R>::start(&place.endpoint, Config::default(), Counts(count.clone())).unwrap();
-        let clients = (0..50).map(|_| async {
-            let client = connect::<R>(&place).await;
-            let (mut accepted, mut unknown) = (0_u64, 0_u64);
-            loop {
-                // Several under way at once.
-                let sent = join_all((0..8).map(|_| client.send(processed("work")))).await;
-                let failed = sent.iter().any(Result::is_err);
-                for outcome in sent {
-                    match outcome {
-                        Ok(Outcome::Processed) => accepted += 1,
-                        Err(error) => match error.outcome() {
-                            Outcome::NotSent => {}
-                            _ => unknown += 1,
-                        },
-                        other => panic!("{other:?}"),
-                    }
-                }
-                if failed {
-                    return (accepted, unknown);
-                }
-            }
-        });
-        let stop = async {
-            until(&count, 2_000).await;
-            server.stop(LONG).await
-        };
-        let (told, report) = tokio::join!(join_all(clients), stop);
-        let accepted: u64 = told.iter().map(|(accepted, _)| accepted).sum();
-        let unknown: u64 = told.iter().map(|(_, unknown)| unknown).sum();
-        assert_eq!(unknown, 0, "each was processed, or surely not");
-        assert_eq!(accepted, report.accepted);
-        assert_eq!(accepted, count.load(Ordering::SeqCst));
-        assert!(report.stopping < LONG, "{report:?}");
-    })
-    .await;
-}
-
-async fn a_server_stops_by_itself<R: Runtime>() {
-    within(async {
-        let place = place();
-        let options = || ServerOptions::<R>::new(Config::default());
-        let server = options()
-            .max_messages(3)
-            .start(&place.endpoint, Simple)
-            .unwrap();
-        let client = connect::<R>(&place).await;
-        // These do not count.
-        let _subscription = client.subscribe("**").await.unwrap();
-        for _ in 0..3 {
-            let event = Message::event("topic", "").unwrap();
-            client
-                .send(event.with_ack(AckLevel::Processed))
-                .await
-                .unwrap_err();
-        }
-        for _ in 0..3 {
-            assert_eq!(
-                client.send(processed("")).await.unwrap(),
-                Outcome::Processed
-            );
-        }
-        assert_eq!(server.stopped().await.accepted, 3);
-        let server = options()
-            .stop_message("enough")
-            .start(&place.endpoint, Simple)
-            .unwrap();
-        let client = connect::<R>(&place).await;
-        client.send(processed("more")).await.unwrap();
-        assert!(server.is_running());
-        assert_eq!(
-            client.send(processed("enough")).await.unwrap(),
-            Outcome::Processed
-        );
-        server.stopped().await;
-        let idle = Duration::from_millis(50);
-        let server = options()
-            .idle_timeout(idle)
-            .start(&place.endpoint, Simple)
-            .unwrap();
-        server.stopped().await;
     })
     .await;
 }
@@ -759,8 +454,7 @@ async fn a_server_asks_its_clients<R: Runtime>() {
         let _server = Server::<R>::start(&place.endpoint, Config::default(), Asks).unwrap();
         let client = connect::<R>(&place).await;
         let answer = async {
-            let request = client.recv().await.unwrap().unwrap();
-            let request = request.into_request().unwrap();
+            let request = next_request(&client).await;
             assert_eq!(request.payload, "and you?");
             request.reply("fine").await.unwrap();
         };

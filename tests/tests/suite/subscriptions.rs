@@ -8,7 +8,7 @@ use sealpipe_driver::{
         AckLevel, Backlog, Close, Config, Message, Outcome, Overflow, Rejection, RemoteError,
     },
 };
-use sealpipe_tests::{Place, eventually, modes, place, within};
+use sealpipe_tests::{Place, eventually, modes, next_request, place, within};
 use std::{sync::Arc, time::Duration};
 
 sealpipe_tests::on_every_adapter! {
@@ -329,8 +329,8 @@ async fn what_an_event_passed_over_has_not_arrived<R: Runtime>() {
         within(async {
             let (publisher, subscriber) = Connection::<R>::pair(Config::default()).await.unwrap();
             let serve = async {
-                let asked = publisher.recv().await.unwrap().unwrap();
-                asked.into_request().unwrap().reply("").await.unwrap();
+                let asked = next_request(&publisher).await;
+                asked.reply("").await.unwrap();
             };
             let (subscription, ()) = tokio::join!(subscriber.subscribe("**"), serve);
             let mut subscription = subscription.unwrap();

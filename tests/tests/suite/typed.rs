@@ -5,15 +5,16 @@ use sealpipe_driver::{
     RequestError, Response, Runtime, SendError, Server,
     vocabulary::{AckLevel, Config, Message, Outcome, Rejection, RemoteError},
 };
-use sealpipe_tests::{place, within};
+use sealpipe_tests::{Adapter, api::Connection as _, place, within};
+use sealpipe_tokio::Tokio;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, time::Duration};
 
 sealpipe_tests::on_every_adapter! {
+    requests_and_replies_are_values,
     ; of futures:
     values_cross,
     a_message_that_does_not_fit_costs_nothing_but_itself,
-    requests_and_replies_are_values,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,23 +73,24 @@ impl<R: Runtime> Handler<R> for Counts {
     }
 }
 
-async fn requests_and_replies_are_values<R: Runtime>() {
+async fn requests_and_replies_are_values<A: Adapter>() {
     const LONG: Duration = Duration::from_secs(20);
     within(async {
         let place = place();
-        let server = Server::<R>::start(&place.endpoint, Config::default(), Counts).unwrap();
-        let client = Connection::<R>::connect(&place.endpoint, Config::default());
-        let client = client.await.unwrap();
-        let steps: usize = Json::request(&client, &job(), LONG).await.unwrap();
+        let server = Server::<Tokio>::start(&place.endpoint, Config::default(), Counts).unwrap();
+        let client = A::connect(&place.endpoint, Config::default())
+            .await
+            .unwrap();
+        let steps: usize = client.request_json(job(), LONG).await.unwrap();
         assert_eq!(steps, 2);
-        match Json::request::<R, _, usize>(&client, "job", LONG).await {
+        match client.request_json::<usize>("job", LONG).await {
             Err(RequestError::Remote(error)) => {
                 assert_eq!(error.code, RemoteError::MALFORMED);
                 assert!(error.message.contains("Job"), "{error}");
             }
             other => panic!("{other:?}"),
         }
-        match Json::request::<R, _, String>(&client, &job(), LONG).await {
+        match client.request_json::<String>(job(), LONG).await {
             Err(RequestError::Format(error)) => assert!(error.to_string().contains("String")),
             other => panic!("{other:?}"),
         }

@@ -1,10 +1,18 @@
 //! Two sides whose stream is cut and replaced by another.
 
-use super::{Pair, Rng, Side, seconds};
+use super::{Pair, Rng, Side, builder, seconds};
 use sealpipe_core::{
     Config, ConfigBuilder, Event, RecvBuf, ResumeError, ResumePoint, Role, SendBuf,
 };
 use std::sync::Arc;
+
+/// Plain, and sealed.
+pub const MODES: [bool; 2] = [false, true];
+
+/// A configuration with resumption.
+pub fn on(sealed: bool) -> Arc<Config> {
+    Arc::new(builder(sealed).resumption(true).build().expect("valid"))
+}
 
 /// A pair that can lose its stream.
 pub struct Lossy {
