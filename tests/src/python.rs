@@ -1,7 +1,7 @@
 //! The second implementation, in Python: how its program is run.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
 };
 use tokio::process::Command;
@@ -53,7 +53,8 @@ pub fn peer(arguments: &[&str]) -> Command {
 /// A program of `tests/peer`, with these arguments.
 pub fn script(name: &str, arguments: &[&str]) -> Command {
     let mut command = python();
-    command.arg(name).args(arguments);
+    // Whole: some run it elsewhere.
+    command.arg(folder().join(name)).args(arguments);
     command
 }
 
@@ -64,13 +65,17 @@ pub fn own_tests() -> Command {
     command
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peer")
+}
+
 /// In the peer's folder.
 fn python() -> Command {
     let mut command = Command::new(interpreter().0);
     command
         // No compiled files are left in the folder.
         .arg("-B")
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("peer"))
+        .current_dir(folder())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

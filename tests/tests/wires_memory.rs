@@ -94,7 +94,7 @@ async fn messages_that_nobody_takes(wire: Wire) {
     }
     let batch = message.repeat(20);
     let (peak, flooding) = heap::peak(async {
-        let flooding = tokio::spawn(async move { flood(&mut peer, &batch).await });
+        let flooding = tokio::spawn(async move { flood(&mut peer, &batch).await }).abort_handle();
         // The peer writes until the window and the system's buffers are full; from then
         // on nothing moves.
         while server.stats().waiting * MESSAGE < WINDOW {

@@ -121,7 +121,7 @@ fn a_pattern_of_many_wildcards_is_told_at_once() {
 
     let mut topics = Topics::new();
     topics.insert(&hard, 1);
-    assert_eq!(found(&topics, &topic), []);
+    assert!(found(&topics, &topic).is_empty());
     assert_eq!(found(&topics, &["a"; 32].join("/")), [1]);
 }
 
@@ -191,7 +191,7 @@ fn a_topic_with_wildcards_is_nobodys() {
     topics.insert(&pattern("a/*"), 1);
     topics.insert(&pattern("**"), 2);
     for topic in ["a/*", "a/**", "**", "", "a//b"] {
-        assert_eq!(found(&topics, topic), [], "{topic}");
+        assert!(found(&topics, topic).is_empty(), "{topic}");
     }
 }
 

@@ -421,12 +421,8 @@ async fn a_peer_that_hangs_is_found_out<R: Adapter>() {
     // A living peer must get its turn within that, also on a busy machine.
     const SILENCE: Duration = Duration::from_secs(1);
     within(async {
-        let config = || {
-            built(Config::plain().keepalive(
-                Some(Duration::from_millis(200)),
-                Some(SILENCE),
-            ))
-        };
+        let config =
+            || built(Config::plain().keepalive(Some(Duration::from_millis(200)), Some(SILENCE)));
         let place = place();
         let start = Instant::now();
         let mut listener = raw::Listener::bind(&place.endpoint);

@@ -1,6 +1,6 @@
 //! Section 13: a message on each of the other wires, both ways.
 
-use crate::PROTOCOL;
+use super::PROTOCOL;
 use bytes::Buf;
 use core::convert::Infallible;
 use rand_core::{TryCryptoRng, TryRng};
