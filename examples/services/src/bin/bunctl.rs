@@ -38,7 +38,7 @@ enum IpcResponse {
 }
 
 #[derive(Serialize, Deserialize)]
-#[expect(clippy::enum_variant_names, reason = "bunctl-ipc's own names")]
+#[expect(clippy::enum_variant_names, reason = "these are the names on the wire")]
 enum SubscriptionType {
     StatusEvents { app_name: Option<String> },
     LogEvents { app_name: Option<String> },
