@@ -57,15 +57,12 @@ impl Port {
         {
             tracing::warn!(%pipe, bytes, %error, "the FIFO keeps the size that it has");
         }
-        let mut line = codec::encoded_max(options.max_message);
-        // Of a sender that ends its lines so.
-        line = line.saturating_add(1);
         Ok(Port {
             claim,
             messages,
             quiet: None,
             ack: None,
-            lines: Lines::new(line),
+            lines: Lines::new(codec::encoded_max(options.max_message)),
             line_until: Deadline::after(None),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             max_message: options.max_message,
