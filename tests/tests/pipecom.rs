@@ -131,14 +131,19 @@ fn the_original_sends_to_this() {
         tell.send(text.to_owned()).unwrap();
         None
     });
-    let texts = ["one", "grüße 🐚", "three", "PIPECOM_DIE"];
-    let (mut child, mut output) = peer(&place, "send", &texts);
-    for _ in texts {
-        assert_eq!(line(&mut output), "True");
+    // One after the other, with no pause in between.
+    let texts: Vec<String> = (0..200)
+        .map(|number| format!("grüße {number} 🐚"))
+        .collect();
+    let mut sent: Vec<&str> = texts.iter().map(String::as_str).collect();
+    sent.push("PIPECOM_DIE");
+    let (mut child, mut output) = peer(&place, "send", &sent);
+    for text in sent {
+        assert_eq!(line(&mut output), "True", "{text}");
     }
     assert!(child.wait().unwrap().success());
     listener.unwrap().join().unwrap();
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), texts[..3]);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), texts);
     assert_eq!(place.directory.path().read_dir().unwrap().count(), 0);
 }
 
