@@ -114,6 +114,17 @@ fn the_mode_is_narrow_unless_widened() {
     assert_eq!(error.code(), Code::InvalidPipe, "{error}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_fifo_holds_as_much_as_is_asked_for() {
+    let place = place();
+    let options = ListenOptions::new().buffer_size(128 << 10);
+    let listener = options.listen(&place.name, |_| None).unwrap();
+    let size = rustix::pipe::fcntl_getpipe_size(reader(&place.name)).unwrap();
+    assert_eq!(size, 128 << 10);
+    listener.stop().unwrap();
+}
+
 #[test]
 fn fifos_that_are_there_already_are_taken_over_and_narrowed() {
     let place = place();

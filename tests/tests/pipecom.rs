@@ -5,12 +5,20 @@
 //! of its own.
 #![cfg(unix)]
 
-use sealpipe_blocking::pipecom::{Code, Error, Listener, Outcome, SendOptions};
+use sealpipe_blocking::{
+    Access,
+    pipecom::{Code, Error, ListenOptions, Listener, Outcome, SendOptions},
+};
 use sealpipe_tests::{Helper, python, role, say};
 use std::{
     collections::HashSet,
+    fs,
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Stdio},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
@@ -90,6 +98,11 @@ fn helper() {
             once().send(&name, &arguments[1]).unwrap();
             say("acknowledged");
         }
+        // Of another user, who does not mind whose the listener is.
+        "stranger" => match once().listener(Access::Anyone).send(&name, "text") {
+            Ok(()) => say("acknowledged"),
+            Err(error) => say(&format!("{} {:?}", error.code(), error.outcome())),
+        },
         // From several threads, until killed or done.
         "send many" => thread::scope(|scope| {
             for sender in 0..5 {
@@ -118,14 +131,19 @@ fn the_original_sends_to_this() {
         tell.send(text.to_owned()).unwrap();
         None
     });
-    let texts = ["one", "grüße 🐚", "three", "PIPECOM_DIE"];
-    let (mut child, mut output) = peer(&place, "send", &texts);
-    for _ in texts {
-        assert_eq!(line(&mut output), "True");
+    // One after the other, with no pause in between.
+    let texts: Vec<String> = (0..200)
+        .map(|number| format!("grüße {number} 🐚"))
+        .collect();
+    let mut sent: Vec<&str> = texts.iter().map(String::as_str).collect();
+    sent.push("PIPECOM_DIE");
+    let (mut child, mut output) = peer(&place, "send", &sent);
+    for text in sent {
+        assert_eq!(line(&mut output), "True", "{text}");
     }
     assert!(child.wait().unwrap().success());
     listener.unwrap().join().unwrap();
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), texts[..3]);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), texts);
     assert_eq!(place.directory.path().read_dir().unwrap().count(), 0);
 }
 
@@ -220,6 +238,37 @@ fn the_acknowledgement_of_a_killed_sender_is_not_taken_by_the_next() {
         sending.join().unwrap().unwrap();
     }
     assert_eq!(listener.stop().unwrap().messages, 10);
+}
+
+/// Needs root, to become another user.
+#[test]
+fn another_user_gets_through_only_if_anyone_does() {
+    const NOBODY: u32 = 65_534;
+    let place = place();
+    if fs::metadata(place.directory.path()).unwrap().uid() != 0 {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let everyone = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.directory.path(), everyone).unwrap();
+    let program = place.directory.path().join("program");
+    // By another process: a file that a child of this one holds open for writing, if
+    // only for a moment, cannot be run.
+    let mut copy = Command::new("cp");
+    copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    assert!(copy.status().unwrap().success());
+    let stranger = || {
+        let mut command = Command::new(&program);
+        command.uid(NOBODY).gid(NOBODY);
+        Helper::start_by(command, "stranger", &[&place.name]).line()
+    };
+    let listener = Listener::start(&place.name, |_| None).unwrap();
+    assert_eq!(stranger(), "PERMISSION_DENIED NotSent");
+    assert_eq!(listener.stop().unwrap().messages, 0);
+    let wide = ListenOptions::new().access(Access::Anyone);
+    let listener = wide.listen(&place.name, |_| None).unwrap();
+    assert_eq!(stranger(), "acknowledged");
+    assert_eq!(listener.stop().unwrap().messages, 1);
 }
 
 /// Four processes with five senders each. Meanwhile others are killed at any point.

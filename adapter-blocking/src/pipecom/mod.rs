@@ -81,7 +81,7 @@
 //! a line feed in `NAME_ACK` after it, where `NAME_ACK` is the name with `_ack` behind it;
 //! both lie where the name says, relative to the current directory. Beside them lie
 //! `NAME.lock`, for as long as a listener lives, and `NAME_ack.lock`, by which senders take
-//! turns. On Windows: a pipe that keeps messages apart, one message a connection, base64
+//! turns. (So `NAME` and `NAME_ack` cannot both have listeners.) On Windows: a pipe that keeps messages apart, one message a connection, base64
 //! without a line feed, and the three bytes `ACK` for an answer.
 
 mod codec;

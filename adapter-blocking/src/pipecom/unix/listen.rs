@@ -1,10 +1,6 @@
 //! The listener's side of two FIFOs.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -43,9 +39,9 @@ pub(in crate::pipecom) struct Port {
 /// The FIFO of acknowledgements, open for writing.
 struct Ack {
     writer: OwnedFd,
-    /// Open too where the sender does not read yet, so that the acknowledgement
-    /// waits for it.
-    reader: Option<OwnedFd>,
+    /// The sender did not read yet when this was opened, so it is of another make, or
+    /// has gone.
+    late: bool,
 }
 
 impl Port {
@@ -57,15 +53,12 @@ impl Port {
         {
             tracing::warn!(%pipe, bytes, %error, "the FIFO keeps the size that it has");
         }
-        let mut line = codec::encoded_max(options.max_message);
-        // Of a sender that ends its lines so.
-        line = line.saturating_add(1);
         Ok(Port {
             claim,
             messages,
             quiet: None,
             ack: None,
-            lines: Lines::new(line),
+            lines: Lines::new(codec::encoded_max(options.max_message)),
             line_until: Deadline::after(None),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             max_message: options.max_message,
@@ -139,28 +132,31 @@ impl Port {
         let Some(ack) = &self.ack else { return };
         let mut line = codec::encode(ACK);
         line.push(LINE_FEED);
-        match rustix::io::write(&ack.writer, &line) {
-            Ok(_) => {
-                if let Some(reader) = &ack.reader {
-                    await_taken(reader);
+        let patience = if ack.late { ACK_TIME } else { Duration::ZERO };
+        let until = Deadline::after(Some(patience));
+        let mut backoff =
+            Backoff::between(Duration::from_micros(20), Duration::from_millis(5), seed());
+        loop {
+            match rustix::io::write(&ack.writer, &line) {
+                Ok(_) => break,
+                Err(Errno::PIPE) if !until.is_over() => until.pause(&mut backoff),
+                Err(Errno::PIPE) => {
+                    tracing::debug!("nobody came for an acknowledgement");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not acknowledge a message");
+                    break;
                 }
             }
-            Err(Errno::PIPE) => tracing::debug!("the sender did not wait for its acknowledgement"),
-            Err(error) => tracing::warn!(%error, "could not acknowledge a message"),
         }
-        match self.lines.is_within() {
-            // Those who wait for what comes next may not have opened it yet.
-            true => self.hold_ack(),
-            // At once, for the next sender waits for this.
-            false => self.ack = None,
-        }
+        // At once, for the next sender waits for that.
+        self.close_ack();
     }
 
     fn refuse(&mut self, why: &codec::Unreadable) {
         tracing::warn!(pipe = %self.claim.pair().address(Fifo::Message), %why, "not a message; not acknowledged");
-        if self.lines.is_within() {
-            self.hold_ack();
-        }
+        self.close_ack();
     }
 
     fn give_up(&mut self, why: &'static str) {
@@ -179,14 +175,14 @@ impl Port {
         self.ack = Some(match open() {
             Ok(writer) => Ack {
                 writer,
-                reader: None,
+                late: false,
             },
-            // The sender does not read yet, or has gone.
             Err(sealpipe_endpoint::Error::Refused { .. }) => {
-                let reader = pair.open_reader(Fifo::Ack, &Access::SameUser)?;
+                // Only while somebody reads can it be opened for writing.
+                let _reader = pair.open_reader(Fifo::Ack, &Access::SameUser)?;
                 Ack {
                     writer: open()?,
-                    reader: Some(reader),
+                    late: true,
                 }
             }
             Err(error) => return Err(error.into()),
@@ -196,36 +192,23 @@ impl Port {
 
     /// Nothing is being received any more.
     fn rest(&mut self) -> io::Result<()> {
-        if self.quiet.is_none() {
+        self.close_ack();
+        if self.ack.is_none() && self.quiet.is_none() {
             let pair = self.claim.pair();
             self.quiet = Some(pair.open_writer(Fifo::Message, &Access::SameUser)?);
         }
-        self.ack = None;
         Ok(())
     }
 
-    fn hold_ack(&mut self) {
-        let pair = self.claim.pair();
-        if let Some(ack) = &mut self.ack
-            && ack.reader.is_none()
-        {
-            ack.reader = pair.open_reader(Fifo::Ack, &Access::SameUser).ok();
+    /// Closes the FIFO of acknowledgements, but where the next message has come already
+    /// (of a sender of another make, then): that one may have it open for reading, and
+    /// would take this for the end of its own.
+    fn close_ack(&mut self) {
+        let more = self.lines.is_within()
+            || rustix::io::ioctl_fionread(&self.messages).is_ok_and(|bytes| bytes > 0);
+        match &mut self.ack {
+            Some(ack) if more => ack.late = true,
+            _ => self.ack = None,
         }
-    }
-}
-
-/// Until the sender has taken its acknowledgement, or another has found that it is
-/// for nobody any more. What is left over is withdrawn.
-fn await_taken(reader: &OwnedFd) {
-    let until = Deadline::after(Some(ACK_TIME));
-    let mut backoff = Backoff::between(Duration::from_micros(20), Duration::from_millis(5), seed());
-    while rustix::io::ioctl_fionread(reader.as_fd()).is_ok_and(|bytes| bytes > 0) {
-        if until.is_over() {
-            tracing::warn!("nobody came for an acknowledgement; it is withdrawn");
-            let mut bytes = [0; 512];
-            while let Ok(Read::Bytes(_)) = read(reader, &mut bytes) {}
-            return;
-        }
-        until.pause(&mut backoff);
     }
 }
