@@ -326,7 +326,7 @@ async fn a_server_that_stays_away_ends_the_connection<R: Runtime>() {
 
 async fn a_server_that_stops_closes_what_is_suspended<R: Runtime>() {
     within(async {
-        let (place, nowhere) = (place(), sealpipe_tests::place());
+        let (place, nowhere) = (place(), place());
         let config = resumable(Config::plain());
         let server = Server::<R>::start(&place.endpoint, config.clone(), Notes::default());
         let server = server.unwrap();
