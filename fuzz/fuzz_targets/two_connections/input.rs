@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 #[derive(Debug, Arbitrary)]
 pub(crate) struct Input {
-    /// Bit 0: sealed. Bit 1: messages of many frames.
+    /// Bit 0: sealed. Bit 1: messages of many frames. Bit 2: resumption.
     pub(crate) start: u8,
     pub(crate) limits: [Limits; 2],
     pub(crate) ops: Ops,
@@ -76,6 +76,8 @@ pub(crate) enum Op {
     Cut {
         drop: bool,
     },
+    /// The initiator begins to resume over another stream, if it can.
+    Reconnect,
 }
 
 /// Which side does what. By hand and not derived: one byte for each of them, and
@@ -89,14 +91,15 @@ impl<'a> Arbitrary<'a> for Ops {
         while let Ok(byte) = u8::arbitrary(u)
             && !u.is_empty()
         {
-            ops.push((usize::from(byte >> 7), op(byte & 0x1f, u)?));
+            ops.push((usize::from(byte >> 7), op(byte & 0x3f, u)?));
         }
         Ok(Ops(ops))
     }
 }
 
 fn op(which: u8, u: &mut Unstructured<'_>) -> arbitrary::Result<Op> {
-    Ok(match which {
+    Ok(match which % 32 {
+        _ if which == 63 => Op::Reconnect,
         0..=4 => Op::Send {
             size: u.arbitrary()?,
             how: u.arbitrary()?,

@@ -6,6 +6,7 @@
 
 mod input;
 mod invariants;
+mod resume;
 
 use bytes::Buf;
 use core::time::Duration;
@@ -27,12 +28,16 @@ struct Sent {
     outcome: Option<Outcome>,
     /// Withdrawn for sure.
     cancelled: bool,
+    /// Withdrawn, and perhaps too late.
+    unwanted: bool,
     /// A deadline that can pass.
     short: bool,
 }
 
 struct Party {
     side: Side,
+    /// The responder's end of a stream over which the initiator resumes.
+    fresh: Option<Side>,
     max_message: usize,
     /// By tag: sides number theirs from 0.
     sent: Vec<Sent>,
@@ -60,6 +65,9 @@ struct World {
     /// Nothing more can be written, and after what is there comes the end.
     broken: [bool; 2],
     cut: bool,
+    /// A cut does not end what was open.
+    resumes: bool,
+    streams: u64,
     limits: [(usize, usize, usize); 2],
 }
 
@@ -91,10 +99,13 @@ impl World {
                 .message_timeout(LONG)
                 .send_timeout(LONG)
                 .keepalive(Some(Duration::from_secs(30)), None)
+                .resumption(input.start & 4 != 0)
+                .resume_timeout(LONG)
                 .build()
                 .expect("valid");
             Party {
                 side: Side::new(Arc::new(config), role, i as u64, now),
+                fresh: None,
                 max_message,
                 sent: Vec::new(),
                 got: Vec::new(),
@@ -116,6 +127,8 @@ impl World {
             wires: Default::default(),
             broken: [false; 2],
             cut: false,
+            resumes: input.start & 4 != 0,
+            streams: 0,
             limits: [limits[0], limits[1]],
         }
     }
@@ -176,6 +189,7 @@ impl World {
                     self.wires = Default::default();
                 }
             }
+            Op::Reconnect => self.reconnect(),
         }
         self.look(i);
     }
@@ -316,6 +330,7 @@ impl World {
         let Some(id) = sent.id else {
             return;
         };
+        sent.unwanted = true;
         if party.side.connection.cancel(id) {
             assert_eq!(sent.outcome, None, "withdrawn after its outcome");
             sent.cancelled = true;
@@ -325,9 +340,11 @@ impl World {
     /// Says whether anything was written.
     fn write(&mut self, i: usize, most: usize) -> bool {
         let party = &mut self.parties[i];
-        let output = &mut party.side.output;
+        let Side {
+            connection, output, ..
+        } = party.fresh.as_mut().unwrap_or(&mut party.side);
         let mut left = most;
-        while party.side.connection.poll_transmit(self.now, output) {
+        while connection.poll_transmit(self.now, output) {
             assert!(output.has_remaining() && !output.chunk().is_empty());
             let n = output.chunk().len().min(left);
             if n == 0 {
@@ -340,10 +357,7 @@ impl World {
             left -= n;
         }
         assert!(!output.has_remaining());
-        assert!(
-            !party.side.connection.wants_transmit(),
-            "more to write after all"
-        );
+        assert!(!connection.wants_transmit(), "more to write after all");
         left < most
     }
 
@@ -353,12 +367,14 @@ impl World {
         let wire = &mut self.wires[1 - i];
         let n = wire.len().min(most);
         let bytes: Vec<u8> = wire.drain(..n).collect();
-        party.side.feed(self.now, &bytes);
+        let side = party.fresh.as_mut().unwrap_or(&mut party.side);
+        side.feed(self.now, &bytes);
         let ends = self.broken[1 - i] && wire.is_empty() && !party.read_end && n < most;
         if ends {
             party.read_end = true;
-            party.side.eof(self.now);
+            party.end_of_stream(self.now);
         }
+        self.answer(i);
         n > 0 || ends
     }
 
@@ -411,6 +427,7 @@ impl World {
                 }
                 self.look(i);
             }
+            self.reconnect();
             let before = self.parties.each_ref().map(|p| p.got.len());
             self.run();
             if self
