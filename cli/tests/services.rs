@@ -115,7 +115,7 @@ fn a_command_answers_on_every_runtime() {
         let sent = place.send(&["quiet"]).expect(0);
         assert_eq!(sent.outcomes(), [0, 0, 1, 0, 0, 0]);
         assert_eq!(sent.stdout, "");
-        let sent = place.send(&["x", "--expect-reply", "--timeout", "0.3"]);
+        let sent = place.send(&["x", "--expect-reply", "--timeout", "1.5"]);
         sent.expect(5).says("1 of 1 replies did not come");
         assert_eq!(listener.end().expect(0).stdout, "hello\nquiet\nx\n");
     }
