@@ -40,16 +40,30 @@ impl Authority {
     /// # Panics
     /// See [`new`](Self::new).
     pub fn server(&self, host: &str) -> Arc<ServerConfig> {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([host.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let (certificate, key) = self.issue(host);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key);
+            .with_single_cert(vec![certificate], key);
         Arc::new(config.expect("a configuration"))
+    }
+
+    /// A certificate for a server of that name, and its key, both as DER.
+    ///
+    /// # Panics
+    /// See [`new`](Self::new).
+    pub fn issue(&self, host: &str) -> (CertificateDer<'static>, Vec<u8>) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([host.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.der().clone(), key.serialize_der())
+    }
+
+    /// Its own certificate, as DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
     }
 
     /// For a client that trusts this authority alone.

@@ -23,18 +23,22 @@ fn interpreter() -> (String, bool) {
 /// # Panics
 /// If it must run and cannot.
 pub fn there_is_python(sealed: bool) -> bool {
+    there_is_python_with(if sealed { "cryptography" } else { "sys" })
+}
+
+/// Whether to run what needs a package; says so if not.
+///
+/// # Panics
+/// If it must run and cannot.
+pub fn there_is_python_with(package: &str) -> bool {
     let (program, must) = interpreter();
-    let test = if sealed { "import cryptography" } else { "" };
     let there = std::process::Command::new(&program)
-        .args(["-c", test])
+        .args(["-c", &format!("import {package}")])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
     if !there {
-        let what = format!(
-            "{program} with what {} needs",
-            if sealed { "sealed mode" } else { "it" }
-        );
+        let what = format!("{program} with {package}");
         assert!(!must, "SEALPIPE_TEST_PYTHON is set, and there is no {what}");
         println!("skipped: there is no {what}");
     }
@@ -43,7 +47,14 @@ pub fn there_is_python(sealed: bool) -> bool {
 
 /// The peer's program, with these arguments.
 pub fn peer(arguments: &[&str]) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/sealpipe_peer.py");
+    script("sealpipe_peer.py", arguments)
+}
+
+/// A program beside it.
+pub fn script(name: &str, arguments: &[&str]) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peer")
+        .join(name);
     let mut command = Command::new(interpreter().0);
     command
         // No compiled files are left in the folder.

@@ -154,11 +154,14 @@ pub(crate) fn halves<R: Runtime>(
 /// Says goodbye, and waits for the peer's.
 async fn close(shared: &Mutex<Shared>) {
     let mut said = false;
+    let mut waits = true;
     poll_fn(|context| {
         let mut shared = lock(shared);
         let Shared { socket, fault } = &mut *shared;
         let mut socket = Pin::new(socket);
         if !said {
+            // Who breaks the rules is told so, and not listened to any more.
+            waits = fault.is_none();
             let goodbye = fault.take().unwrap_or_else(|| frame(CloseCode::Normal, ""));
             // An error says that the peer has gone already, or said goodbye first.
             let _ = socket.as_mut().start_send(Message::Close(Some(goodbye)));
@@ -168,7 +171,7 @@ async fn close(shared: &Mutex<Shared>) {
             return Poll::Ready(());
         }
         // What still comes is dropped.
-        while let Some(Ok(_)) = ready!(socket.as_mut().poll_next(context)) {}
+        while waits && let Some(Ok(_)) = ready!(socket.as_mut().poll_next(context)) {}
         Poll::Ready(())
     })
     .await;
