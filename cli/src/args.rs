@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use crate::wire::WireName;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use sealpipe_core::service::check_topic;
 use sealpipe_driver::vocabulary::{AckLevel, Endpoint, Pattern, PatternError};
@@ -116,9 +117,21 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) secret: Secret,
 
-    /// The largest message to send or accept
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub(crate) max_message: usize,
+    /// How messages travel: both sides must say the same
+    #[arg(long, value_enum, default_value_t, value_name = "WIRE")]
+    pub(crate) wire: WireName,
+
+    /// The largest message to send or accept: 4194304 unless said, and 10485760 with
+    /// --wire le32
+    #[arg(long, value_name = "BYTES")]
+    max_message: Option<usize>,
+}
+
+impl Common {
+    /// In bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message.unwrap_or(self.wire.max_message())
+    }
 }
 
 /// The key, if there is one.
@@ -237,9 +250,10 @@ pub(crate) struct Send {
     #[arg(long, value_name = "PATH")]
     pub(crate) file: Option<PathBuf>,
 
-    /// What to wait for
-    #[arg(long, value_enum, default_value_t = Ack::Processed, value_name = "LEVEL")]
-    pub(crate) ack: Ack,
+    /// What to wait for: processed unless said. Other wires than the native one have
+    /// none
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    ack: Option<Ack>,
 
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -257,6 +271,16 @@ pub(crate) struct Send {
     /// come; indexes count from 0
     #[arg(long, value_name = "PATH")]
     pub(crate) report: Option<PathBuf>,
+}
+
+impl Send {
+    pub(crate) fn ack(&self) -> Ack {
+        let usual = match self.common.wire.is_native() {
+            true => Ack::Processed,
+            false => Ack::None,
+        };
+        self.ack.unwrap_or(usual)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -393,6 +417,11 @@ pub(crate) struct Doctor {
 
     #[command(flatten)]
     pub(crate) secret: Secret,
+
+    /// How messages travel there. Other wires than the native one have nothing to ask a
+    /// server with: it is only reached
+    #[arg(long, value_enum, default_value_t, value_name = "WIRE")]
+    pub(crate) wire: WireName,
 
     /// How long the server may take to answer; fractions are allowed
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]

@@ -5,11 +5,12 @@ use crate::{
     exit::{self, Code, Failure},
     key,
     ping::print,
+    wire::WireName,
 };
 use sealpipe_blocking::LocalStream;
 use sealpipe_core::{Lost, Mismatch, Timeout, wire};
 use sealpipe_driver::vocabulary::{
-    Access, ConnectionError, Endpoint, EndpointError, ErrorKind, KeyId, Peer, Status,
+    Access, Config, ConnectionError, Endpoint, EndpointError, ErrorKind, Key, KeyId, Peer, Status,
 };
 use sealpipe_endpoint::{Backoff, Connected, Inspected, connect, inspect};
 use std::{
@@ -29,6 +30,7 @@ const NO_HANDSHAKE: [u8; 2] = [0; 2];
 
 pub(crate) fn run(args: &Doctor) -> Result<(), Failure> {
     let own = key::key(&args.secret)?.map(|key| key.id());
+    check_wire(args, own.is_some())?;
     let mut report = Report { worst: Code::Done };
     let endpoint = &args.endpoint;
     let inspection = inspect(endpoint)
@@ -51,7 +53,13 @@ pub(crate) fn run(args: &Doctor) -> Result<(), Failure> {
 
     let until = Instant::now() + args.timeout;
     match reach(endpoint, until) {
-        Ok(server) => ask(server, endpoint, own, until, &mut report)?,
+        Ok(server) => {
+            identify(&server, &mut report)?;
+            match args.wire.is_native() {
+                true => ask(server, endpoint, own, until, &mut report)?,
+                false => say_wire(args.wire)?,
+            }
+        }
         Err(error) => {
             print(format_args!("no server answers"))?;
             // What is wrong with a place is why, and has been said.
@@ -80,15 +88,37 @@ fn reach(endpoint: &Endpoint, until: Instant) -> Result<Connected, EndpointError
     }
 }
 
-/// Says what a server is and answers.
-fn ask(
-    server: Connected,
-    endpoint: &Endpoint,
-    own: Option<KeyId>,
-    until: Instant,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let Connected { address, peer, .. } = &server;
+/// A key and a wire that do not go together are wrong wherever they are used.
+fn check_wire(args: &Doctor, key: bool) -> Result<(), Failure> {
+    let builder = match key {
+        // Any key will do: what is asked is whether one may be there.
+        true => Config::sealed(Key::from_bytes([0; 32])),
+        false => Config::plain(),
+    };
+    let checked = builder.wire(args.wire.wire()).build().map(drop);
+    checked.map_err(|error| Failure::new(Code::Usage, error.to_string()))
+}
+
+/// There is nothing to ask a server with on such a wire.
+fn say_wire(wire: WireName) -> Result<(), Failure> {
+    let name = wire.wire();
+    print(format_args!(
+        "whether it speaks the wire {name} only messages can tell: that has no handshake, and no \
+         acks"
+    ))?;
+    match wire {
+        WireName::Le32Sealed => print(format_args!(
+            "warning: on the wire {name} messages that are repeated, reordered or left out go \
+             unseen, and a key that leaks opens every recording; move both sides to the native \
+             wire"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Says who a server is.
+fn identify(server: &Connected, report: &mut Report) -> Result<(), Failure> {
+    let Connected { address, peer, .. } = server;
     print(format_args!(
         "a server listens at {address}: {}",
         Whose(peer)
@@ -102,7 +132,17 @@ fn ask(
         let error = error.at(address);
         report.problem(exit::of_endpoint(&error), error)?;
     }
+    Ok(())
+}
 
+/// Says what a server answers.
+fn ask(
+    server: Connected,
+    endpoint: &Endpoint,
+    own: Option<KeyId>,
+    until: Instant,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let stranger = Preface {
         version: NO_VERSION,
         mode: Mode::Plain,

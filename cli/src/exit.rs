@@ -92,6 +92,7 @@ pub(crate) fn of_error(error: &Error) -> Code {
         Error::Endpoint(error) => of_endpoint(error),
         Error::Connection(error) => of_connection(error),
         Error::Timeout { .. } => Code::Unknown,
+        Error::Wire(_) => Code::Usage,
         Error::Io { .. } | Error::ListenerClosed => Code::Local,
         _ => Code::Local,
     }
@@ -133,7 +134,8 @@ pub(crate) fn of_connection(error: &ConnectionError) -> Code {
             Status::Busy | Status::ShuttingDown | Status::Accepted => Code::Nothing,
             _ => Code::Nothing,
         },
-        ConnectionError::Authentication(Sealed::Handshake) => Code::Mismatch,
+        // Where there was no handshake, this is how another key shows.
+        ConnectionError::Authentication(Sealed::Handshake | Sealed::Message) => Code::Mismatch,
         // The keys agreed; whoever made this record does not keep to the rules.
         ConnectionError::Authentication(_) => Code::Protocol,
         ConnectionError::Timeout(_) => Code::Unknown,
@@ -159,6 +161,7 @@ pub(crate) fn of_send(error: &SendError) -> Code {
         SendError::NotTaken { reason, .. } => match reason {
             SendErrorReason::TooLarge { .. } => Code::Rejected,
             SendErrorReason::Full => Code::Unknown,
+            SendErrorReason::Wire(_) => Code::Usage,
             SendErrorReason::Finished => Code::Nothing,
             SendErrorReason::Closed(end) => of_connection(end),
             _ => Code::Local,

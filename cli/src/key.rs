@@ -4,7 +4,7 @@ use crate::{
     args::{Common, Secret},
     exit::{Code, Failure},
 };
-use sealpipe_driver::vocabulary::{Config, Key};
+use sealpipe_driver::vocabulary::{Config, ConfigError, Key};
 use std::{fs::File, io::Read, path::Path, time::Duration};
 use zeroize::Zeroizing;
 
@@ -21,9 +21,11 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
         Some(key) => Config::sealed(key),
         None => Config::plain(),
     };
-    let window = WINDOW.max(common.max_message);
+    let max_message = common.max_message();
+    let window = WINDOW.max(max_message);
     let builder = builder
-        .max_message(common.max_message)
+        .wire(common.wire.wire())
+        .max_message(max_message)
         .receive_window(window, MESSAGES)
         .send_queue(window, MESSAGES);
     let builder = match timeout {
@@ -35,10 +37,14 @@ pub(crate) fn config(common: &Common, timeout: Option<Duration>) -> Result<Confi
     builder.build().map_err(|error| {
         Failure::new(
             Code::Usage,
-            format!(
-                "--max-message {} cannot be used: {error}",
-                common.max_message
-            ),
+            match &error {
+                ConfigError::Window { .. }
+                | ConfigError::TooBig
+                | ConfigError::WireTooLarge { .. } => {
+                    format!("--max-message {max_message} cannot be used: {error}")
+                }
+                error => format!("--wire {} cannot be used: {error}", common.wire.wire()),
+            },
         )
     })
 }

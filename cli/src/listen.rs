@@ -53,7 +53,7 @@ pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
         echo: args.echo,
         exec: args
             .exec
-            .map(|command| Exec::new(command, args.common.max_message)),
+            .map(|command| Exec::new(command, args.common.max_message())),
         tickets: AtomicU64::new(args.count.unwrap_or(u64::MAX)),
     };
     let asked = stop::asked();

@@ -20,6 +20,7 @@ mod send;
 mod stop;
 mod subscribe;
 mod text;
+mod wire;
 
 use args::{Arguments, Command, Runtime};
 use clap::Parser;

@@ -11,6 +11,8 @@ use sealpipe_driver::{Runtime, vocabulary::Close};
 use std::fmt;
 
 pub(crate) async fn run<R: Runtime>(args: Ping) -> Result<(), Failure> {
+    let instead = "use `sealpipe doctor` to see whether a server is there";
+    args.common.wire.needs_native("pings", instead)?;
     let connection = connect::<R>(&args.common, &args.reach).await?;
     let endpoint = &args.common.endpoint;
     let mut times = Vec::new();

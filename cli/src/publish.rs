@@ -15,6 +15,8 @@ pub(crate) async fn run<R: Runtime>(args: Publish) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Code::Usage, error.to_string()))?
         .with_ack(AckLevel::Processed)
         .with_deadline(args.reach.timeout);
+    let instead = "use `sealpipe send`";
+    args.common.wire.needs_native("events", instead)?;
     let connection = connect::<R>(&args.common, &args.reach).await?;
     connection.send(event).await.map_err(|error| {
         Failure::new(

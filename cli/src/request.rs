@@ -9,6 +9,8 @@ use crate::{
 use sealpipe_driver::{Runtime, vocabulary::Close};
 
 pub(crate) async fn run<R: Runtime>(args: Request) -> Result<(), Failure> {
+    let instead = "use `sealpipe send --expect-reply`, which takes what comes back for the reply";
+    args.common.wire.needs_native("requests", instead)?;
     let connection = connect::<R>(&args.common, &args.reach).await?;
     let reply = connection.request(args.text, args.reach.timeout).await;
     let reply = reply.map_err(|error| {

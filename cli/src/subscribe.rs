@@ -13,6 +13,8 @@ use sealpipe_driver::{Runtime, SubscribeError, vocabulary::Close};
 pub(crate) async fn run<R: Runtime>(args: Subscribe) -> Result<(), Failure> {
     let asked = stop::asked();
     let endpoint = &args.common.endpoint;
+    let instead = "use `sealpipe send --expect-reply` with what the server takes for one";
+    args.common.wire.needs_native("subscriptions", instead)?;
     let connection = connect::<R>(&args.common, &args.reach).await?;
     let failed = |error: SubscribeError| {
         Failure::new(

@@ -55,9 +55,9 @@ pub mod vocabulary {
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
-        AckLevel, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key, KeyError,
-        KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection, Role,
-        Sealed, SendErrorReason, Stats, Timeout, Violation,
+        AckLevel, Asked, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key,
+        KeyError, KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection,
+        Role, Sealed, SendErrorReason, Stats, Timeout, Violation, Wire, WireError,
         service::{Overflow, Pattern, PatternError, RemoteError},
         session::Backlog,
         wire::Status,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::{Address, Error, Url, url};
 
 /// How every full pipe name begins.
-const PIPE_PREFIX: &str = r"\\.\pipe\";
+pub(crate) const PIPE_PREFIX: &str = r"\\.\pipe\";
 
 /// Where two programs meet, as the user said it: a name, which each system
 /// maps to a place of its own, or that place itself.

@@ -85,6 +85,7 @@ mod error;
 mod identity;
 mod inspect;
 mod io_errors;
+mod old_places;
 mod options;
 mod signals;
 mod url;

@@ -167,6 +167,7 @@ fn connections() {
         (E::Refused(Status::ShuttingDown), Code::Nothing),
         (E::Authentication(Sealed::Handshake), Code::Mismatch),
         (E::Authentication(Sealed::Record), Code::Protocol),
+        (E::Authentication(Sealed::Message), Code::Mismatch),
         (E::Timeout(Timeout::Handshake), Code::Unknown),
         (E::Timeout(Timeout::Silence), Code::Unknown),
         (E::KeysUsedUp, Code::Local),

@@ -54,7 +54,7 @@ pub(super) enum Input {
 
 impl Input {
     pub(super) fn open(args: &Send) -> Result<Input, Failure> {
-        let max = args.common.max_message;
+        let max = args.common.max_message();
         match (&args.file, args.text.as_deref()) {
             (Some(path), _) => {
                 let item = File::open(path).and_then(|file| read_file(file, max));

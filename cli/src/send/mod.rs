@@ -28,6 +28,10 @@ use tokio::sync::{Notify, mpsc};
 const GOODBYE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run<R: Runtime>(args: Send) -> Result<(), Failure> {
+    if args.ack() != Ack::None {
+        let instead = "leave --ack away, or use --wire native at both ends";
+        args.common.wire.needs_native("acks", instead)?;
+    }
     let mut tally = Tally::new(&args)?;
     let input = Input::open(&args)?;
     let result = match connect::<R>(&args.common, &args.reach).await {
@@ -151,11 +155,11 @@ async fn queue_one<R: Runtime>(
     item: Item,
 ) -> Result<Fate<R>, Error> {
     let (payload, max) = match item {
-        Item::Message { payload, .. } => (payload, args.common.max_message),
+        Item::Message { payload, .. } => (payload, args.common.max_message()),
         Item::TooLarge { length, .. } => {
             return Ok(Fate::TooLarge {
                 length,
-                max: args.common.max_message,
+                max: args.common.max_message(),
             });
         }
         Item::Unreadable { error, .. } => return Ok(Fate::Unreadable(error)),
@@ -163,7 +167,7 @@ async fn queue_one<R: Runtime>(
     debug_assert!(payload.len() <= max);
     let timeout = args.reach.timeout;
     let message = Message::new(payload)
-        .with_ack(args.ack.into())
+        .with_ack(args.ack().into())
         .with_deadline(timeout);
     let message = match connection.try_send(message) {
         Ok(delivery) => return Ok(Fate::Queued(delivery)),
@@ -212,9 +216,9 @@ fn lost(args: &Send, error: &Error) -> Failure {
 /// Ends the connection, everything being sent.
 async fn end<R: Runtime>(args: &Send, connection: &Connection<R>) -> Result<(), Failure> {
     let finish = tokio::time::timeout(
-        match args.ack {
+        match args.ack() {
             // Only the end tells whether all has arrived.
-            Ack::None => args.reach.timeout,
+            Ack::None if args.common.wire.is_native() => args.reach.timeout,
             _ => args.reach.timeout.min(GOODBYE),
         },
         connection.finish(),
@@ -228,8 +232,8 @@ async fn end<R: Runtime>(args: &Send, connection: &Connection<R>) -> Result<(), 
         Some(error) => error.to_string(),
         None => "the peer did not end its side in time".into(),
     };
-    if args.ack != Ack::None {
-        // Every message has its outcome already.
+    if args.ack() != Ack::None || !args.common.wire.is_native() {
+        // Every message has its outcome already, or nothing could tell more.
         tracing::debug!(why, "the connection did not end in order");
         connection.close(Close::new(Close::GOING_AWAY, "")).await;
         return Ok(());

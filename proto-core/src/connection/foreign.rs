@@ -336,7 +336,7 @@ impl Connection {
     /// [`Wire::Native`].
     #[inline]
     pub fn wants_shutdown(&self) -> bool {
-        self.foreign.is_some() && !self.unwritten && self.finish_due()
+        self.foreign.is_some() && !self.unwritten && self.can_finish()
     }
 
     /// The driver has ended the sending direction. `half`: the other one goes on, and

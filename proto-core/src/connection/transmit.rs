@@ -80,7 +80,12 @@ impl Connection {
     }
 
     #[inline]
-    pub(super) fn finish_due(&self) -> bool {
+    fn finish_due(&self) -> bool {
+        self.foreign.is_none() && self.can_finish()
+    }
+
+    #[inline]
+    pub(super) fn can_finish(&self) -> bool {
         self.outbound.finish == Finish::Wanted
             && self.phase == Phase::Open
             && self.outbound.cancels.is_empty()

@@ -170,11 +170,14 @@ impl Session {
         self.unwritten
     }
 
-    /// Whether there is anything to write, in the output buffer or to be put there.
+    /// Whether there is anything to write, in the output buffer or to be put there, or
+    /// the sending direction of the stream is to be ended.
     pub fn wants_transmit(&self) -> bool {
         !self.write_failed
             && !self.wants_stream()
-            && (self.unwritten || self.connection.wants_transmit())
+            && (self.unwritten
+                || self.connection.wants_transmit()
+                || self.connection.wants_shutdown())
     }
 
     /// Whether the stream is to be closed once the output buffer is empty.
