@@ -5,6 +5,7 @@ mod calls;
 mod connection;
 mod halves;
 mod io;
+pub mod ipcez;
 mod listener;
 mod reconnecting;
 mod request;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 /// How to listen; as [`sealpipe_driver::ListenOptions`].
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct ListenOptions(sealpipe_driver::ListenOptions<Smol>);
+pub struct ListenOptions(pub(crate) sealpipe_driver::ListenOptions<Smol>);
 
 impl ListenOptions {
     /// The defaults: clients of the same user, 512 handshakes at once.

@@ -198,6 +198,20 @@ impl ServerOptions {
         relay(relay: bool);
     }
 
+    /// The certificate of a server at a `wss://` URL; see
+    /// [`ListenOptions::tls`](crate::ListenOptions::tls).
+    #[cfg(feature = "websocket")]
+    pub fn tls(self, config: impl Into<Arc<crate::websocket::rustls::ServerConfig>>) -> Self {
+        ServerOptions(self.0.tls(config))
+    }
+
+    /// The web pages that may connect to a server at a URL; see
+    /// [`sealpipe_driver::ListenOptions::origins`].
+    #[cfg(feature = "websocket")]
+    pub fn origins<S: Into<String>>(self, origins: impl IntoIterator<Item = S>) -> Self {
+        ServerOptions(self.0.origins(origins))
+    }
+
     /// Stops when a client sends this message, which no handler sees.
     pub fn stop_message(self, message: impl Into<Bytes>) -> Self {
         ServerOptions(self.0.stop_message(message))

@@ -3,6 +3,7 @@
 
 mod executor;
 mod io;
+pub mod ipcez;
 mod local;
 mod runtime;
 #[cfg(feature = "websocket")]

@@ -4,6 +4,7 @@
 
 mod clock;
 mod io;
+pub mod ipcez;
 mod local;
 mod runtime;
 #[cfg(feature = "websocket")]

@@ -3,7 +3,7 @@
 use crate::wire::WireName;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use sealpipe_core::service::check_topic;
-use sealpipe_driver::vocabulary::{AckLevel, Endpoint, Pattern, PatternError};
+use sealpipe_driver::vocabulary::{Access, AckLevel, Endpoint, Pattern, PatternError};
 use std::{path::PathBuf, time::Duration};
 
 /// Messages between two programs of one machine: framed, acknowledged, and
@@ -109,13 +109,18 @@ pub(crate) enum Command {
 /// Where, and how it is secured.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// A name, such as "app"; a path, if it has a separator in it; or a full
-    /// pipe name (\\.\pipe\app)
+    /// A name, such as "app"; a path, if it has a separator in it; a full pipe name
+    /// (\\.\pipe\app); or a URL (ws://HOST:PORT/PATH, wss://…), also on another machine
     #[arg(value_name = "NAME")]
     pub(crate) endpoint: Endpoint,
 
     #[command(flatten)]
     pub(crate) secret: Secret,
+
+    /// Let the other side be any user of this machine, where that is known, and anybody
+    /// over ws:// without a key. Only the same user's programs meet unless said
+    #[arg(long)]
+    pub(crate) anyone: bool,
 
     /// How messages travel: both sides must say the same
     #[arg(long, value_enum, default_value_t, value_name = "WIRE")]
@@ -128,6 +133,14 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Who the other side may be.
+    pub(crate) fn access(&self) -> Access {
+        match self.anyone {
+            true => Access::Anyone,
+            false => Access::SameUser,
+        }
+    }
+
     /// In bytes.
     pub(crate) fn max_message(&self) -> usize {
         self.max_message.unwrap_or(self.wire.max_message())

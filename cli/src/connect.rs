@@ -14,6 +14,7 @@ pub(crate) async fn connect<R: Runtime>(
 ) -> Result<Connection<R>, Failure> {
     let config = key::config(common, Some(reach.timeout))?;
     let mut options = ConnectOptions::new(config)
+        .server(common.access())
         .timeout(reach.timeout)
         // To try again makes sense only if it may not be there yet.
         .wait_for_server(reach.wait || reach.attempts.is_some());

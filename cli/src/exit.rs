@@ -1,6 +1,8 @@
 //! Exit codes: one place that says which error gives which.
 
 use sealpipe_core::{Sealed, SendErrorReason};
+#[cfg(feature = "websocket")]
+use sealpipe_driver::vocabulary::WebSocketError;
 use sealpipe_driver::{
     Error, RequestError, SendError, SubscribeError,
     vocabulary::{Close, ConnectionError, EndpointError, ErrorKind, RemoteError, Status},
@@ -77,6 +79,10 @@ impl Failure {
     /// An error of the adapter, with what it kept from being done.
     pub(crate) fn of(error: &Error, what: fmt::Arguments<'_>) -> Failure {
         let mut message = format!("{what}: {error}");
+        #[cfg(feature = "websocket")]
+        if let Error::WebSocket(WebSocketError::Unprotected { .. }) = error {
+            message.push_str("; here that is --key-file, or --anyone");
+        }
         if let Error::Timeout { last: Some(_), .. } = error
             && let Some(last) = error.source()
         {
@@ -93,8 +99,24 @@ pub(crate) fn of_error(error: &Error) -> Code {
         Error::Connection(error) => of_connection(error),
         Error::Timeout { .. } => Code::Unknown,
         Error::Wire(_) => Code::Usage,
+        #[cfg(feature = "websocket")]
+        Error::WebSocket(error) => of_websocket(error),
         Error::Io { .. } | Error::ListenerClosed => Code::Local,
         _ => Code::Local,
+    }
+}
+
+/// Of a WebSocket that did not come about.
+#[cfg(feature = "websocket")]
+fn of_websocket(error: &WebSocketError) -> Code {
+    match error {
+        WebSocketError::Host { .. } => Code::Nothing,
+        // Whoever is there is not the one who was asked for, or no WebSocket.
+        WebSocketError::Tls { .. }
+        | WebSocketError::Status { .. }
+        | WebSocketError::Handshake { .. } => Code::Mismatch,
+        WebSocketError::NoRoots { .. } => Code::Local,
+        _ => Code::Usage,
     }
 }
 

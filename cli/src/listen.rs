@@ -36,6 +36,7 @@ pub(crate) async fn run<R: Runtime>(args: Listen) -> Result<(), Failure> {
     // Commands and their pipes are tokio's, whatever drives the connections.
     let tokio = tokio::runtime::Handle::current();
     let mut options = ServerOptions::<R>::new(config)
+        .access(args.common.access())
         .relay(true)
         .stop_timeout(stop_timeout)
         .observer(observe)

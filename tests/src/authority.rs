@@ -1,6 +1,8 @@
 //! A test's own authority, whose certificates nobody else trusts.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use sealpipe_driver::websocket::rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -12,6 +14,12 @@ use std::sync::Arc;
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+}
+
+fn name(text: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, text);
+    name
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -26,6 +34,8 @@ impl Authority {
     /// If it cannot be made; so all of these.
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+        // Of another name than those that it signs, which else would seem to sign themselves.
+        params.distinguished_name = name("an authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
@@ -56,7 +66,8 @@ impl Authority {
     /// See [`new`](Self::new).
     pub fn issue(&self, host: &str) -> (CertificateDer<'static>, Vec<u8>) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([host.to_owned()]).expect("a name");
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
+        params.distinguished_name = name(host);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         (certificate.der().clone(), key.serialize_der())
     }

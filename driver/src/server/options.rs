@@ -65,6 +65,22 @@ impl<R: Runtime> ServerOptions<R> {
         self
     }
 
+    /// The certificate of a server at a `wss://` URL; see
+    /// [`ListenOptions::tls`](crate::ListenOptions::tls).
+    #[cfg(feature = "websocket")]
+    pub fn tls(mut self, config: impl Into<Arc<crate::websocket::rustls::ServerConfig>>) -> Self {
+        self.listen = self.listen.tls(config);
+        self
+    }
+
+    /// The web pages that may connect to a server at a URL; see
+    /// [`ListenOptions::origins`](crate::ListenOptions::origins).
+    #[cfg(feature = "websocket")]
+    pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
+        self.listen = self.listen.origins(origins);
+        self
+    }
+
     /// How many clients there may be at once; 1,024 unless set. Who comes when there
     /// are so many is told to try again later.
     pub fn max_clients(mut self, clients: usize) -> Self {
