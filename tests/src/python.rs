@@ -50,7 +50,7 @@ pub fn peer(arguments: &[&str]) -> Command {
     script("sealpipe_peer.py", arguments)
 }
 
-/// A program beside it.
+/// A program of `tests/peer`, with these arguments.
 pub fn script(name: &str, arguments: &[&str]) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peer")

@@ -1,5 +1,6 @@
 //! Other systems' wires over real sockets and pipes, on every adapter.
 
+use bytes::Bytes;
 use sealpipe_driver::{
     Error, SendError,
     vocabulary::{
@@ -60,11 +61,12 @@ async fn messages_cross_both_ways_and_both_sides_end_in_order<R: Adapter>() {
             let (client, server, _place) = connected::<R>(config(wire), config(wire)).await;
             assert!(client.peer().is_some() && client.handshake_hash().is_none());
             for size in SIZES {
+                let payload = Bytes::from(payload(size));
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (sent, received) = tokio::join!(from.send(payload(size)), to.recv());
+                    let (sent, received) = tokio::join!(from.send(payload.clone()), to.recv());
                     assert_eq!(sent.unwrap(), Outcome::Sent);
                     let received = received.unwrap().unwrap();
-                    assert!(received.payload == payload(size), "{wire} {size}");
+                    assert!(received.payload == payload, "{wire} {size}");
                     received.accept();
                 }
             }
