@@ -5,7 +5,7 @@
 use sealpipe_driver::{
     ConnectOptions, Error, ListenOptions,
     ipcez::{self, ConnectError, Listener, Socket},
-    vocabulary::{Access, Config, ConnectionError, Endpoint},
+    vocabulary::{Access, Config, ConnectionError, Endpoint, Outcome},
 };
 use sealpipe_tests::{Asynchronous, Helper, key, role, say, within};
 use std::{
@@ -174,15 +174,22 @@ async fn an_original_that_has_lost_its_place_does_no_harm<R: Asynchronous>() {
         assert_eq!(socket.recv().await.unwrap(), "late");
         let (original, said) = original.heard().await;
         assert_eq!(said, "sent true");
-        // Whatever becomes of these there, here they are whole, and so is the end.
+        // Whatever becomes of these there: here they are whole, until it gives up.
         for n in 0..20 {
-            socket.send(format!("message {n}")).await.unwrap();
+            if let Err(error) = socket.send(format!("message {n}")).await {
+                let outcome = error.outcome();
+                assert!(
+                    matches!(outcome, Outcome::NotSent | Outcome::Unknown),
+                    "{error}"
+                );
+            }
         }
         drop(original);
         let end = socket.recv().await.unwrap_err();
         assert!(matches!(end, Error::Connection(_)), "{end}");
-        drop((socket, listener));
-        Listener::<R>::bind(&place.text).unwrap();
+        // The next one is served.
+        let _next = place.original(&["hear"]);
+        listener.accept().await.unwrap();
     })
     .await;
 }
