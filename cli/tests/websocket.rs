@@ -11,7 +11,7 @@ const RUNTIMES: [&str; 3] = ["tokio", "smol", "blocking"];
 fn listen(options: &[&str]) -> (Program, String) {
     let mut program = Program::start(&[&["listen", "ws://127.0.0.1:0/app"], options].concat());
     let line = program.wait_for("listening on ");
-    let url = line.rsplit_once(' ').unwrap().1.to_owned();
+    let url = line.trim_end().rsplit_once(' ').unwrap().1.to_owned();
     (program, url)
 }
 
