@@ -1,5 +1,6 @@
-//! The transcripts of PROTOCOL.md, section 12, byte for byte.
+//! The transcripts of PROTOCOL.md, sections 12 and 13, byte for byte.
 
+mod other_wires;
 mod resumed;
 
 use bytes::{Buf, Bytes};
