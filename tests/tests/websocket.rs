@@ -13,6 +13,10 @@ use sealpipe_tests::{
     api::{Connection, Listener},
     key, modes, on_every_adapter, talk, within,
 };
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 on_every_adapter! {
     everything_goes_over_a_websocket,
@@ -21,7 +25,8 @@ on_every_adapter! {
     messages_of_a_wire_with_lengths_are_those_of_the_websocket,
     tls_needs_a_certificate_that_is_trusted_and_the_hosts,
     a_listener_uses_the_certificate_that_it_is_given,
-    a_wire_of_lines_does_not_go_over_a_websocket;
+    a_wire_of_lines_does_not_go_over_a_websocket,
+    a_session_goes_on_over_another_websocket;
     on two threads: large_messages_go_both_ways_at_once
 }
 
@@ -228,4 +233,49 @@ async fn a_listener_uses_the_certificate_that_it_is_given<A: Adapter>() {
         matches!(error, WebSocketError::NotAnAddress { .. }),
         "{error}"
     );
+}
+
+/// Hands streams on to a port, and cuts those that there are when it is told to.
+async fn cuttable(port: u16) -> (u16, watch::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let (cut, told) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut told = told.clone();
+            told.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = told.changed() => {}
+                }
+            });
+        }
+    });
+    (own, cut)
+}
+
+async fn a_session_goes_on_over_another_websocket<A: Adapter>() {
+    let config = Config::sealed(key(4)).resumption(true).build().unwrap();
+    within(async {
+        let mut listener = A::bind(&anywhere(), config.clone()).unwrap();
+        let address = listener.address();
+        let (port, cut) = cuttable(address.as_url().unwrap().port()).await;
+        let endpoint = Endpoint::url(&format!("ws://127.0.0.1:{port}/app")).unwrap();
+        let (client, server) =
+            tokio::join!(A::connect(&endpoint, config.clone()), listener.accept());
+        let (client, server) = (client.unwrap(), server.unwrap());
+        for n in 0..5u8 {
+            let message = Message::new(vec![n; 1000]).with_ack(AckLevel::Processed);
+            let (sent, ()) = tokio::join!(client.send(message), async {
+                let message = server.recv().await.unwrap().unwrap();
+                assert_eq!(message.payload, vec![n; 1000]);
+                message.accept();
+            });
+            assert_eq!(sent.unwrap(), Outcome::Processed);
+            cut.send(()).unwrap();
+        }
+    })
+    .await;
 }

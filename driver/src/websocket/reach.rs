@@ -12,7 +12,7 @@ use async_tungstenite::{
 };
 use futures_channel::oneshot;
 use futures_rustls::TlsConnector;
-use sealpipe_core::{Config, wire::Mode};
+use sealpipe_core::{Config, ConnectionError, Lost, wire::Mode};
 use sealpipe_endpoint::{Access, Error as EndpointError, Url};
 use std::{
     io,
@@ -71,7 +71,13 @@ async fn open<R: Runtime>(
     } else {
         io
     };
-    let broken = |error| Error::from(describe(url, error));
+    let broken = |error| match error {
+        // It took the stream and let it go, as a server that ends or begins.
+        Tungstenite::Io(error) if sealpipe_endpoint::is_end_of_stream(&error) => {
+            Error::Connection(ConnectionError::Lost(Lost::Silent))
+        }
+        error => describe(url, error).into(),
+    };
     let request = url.to_string().into_client_request().map_err(broken)?;
     let (socket, _) = client_async_with_config(request, io, Some(carriage.limits()))
         .await
