@@ -105,7 +105,7 @@ impl<R: Runtime> ConnectOptions<R> {
     /// [`Error::Endpoint`] if there is nothing to connect to, or it is another
     /// user's; [`Error::Connection`] if the handshake fails; [`Error::Timeout`]
     /// with what the last attempt met. To a URL, with the feature `websocket`,
-    /// [`Error::WebSocket`] too.
+    /// `Error::WebSocket` too.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection<R>, Error> {
         self.try_for_long(|| self.attempt(endpoint)).await
     }

@@ -249,3 +249,38 @@ fn handles_are_not_inherited() {
         assert_eq!(flags & HANDLE_FLAG_INHERIT, 0);
     }
 }
+
+/// Whether the event of that name is there, and set.
+fn event(name: &str) -> Option<bool> {
+    use windows_sys::Win32::Foundation::{CloseHandle, WAIT_OBJECT_0};
+    use windows_sys::Win32::System::Threading::{
+        OpenEventW, SYNCHRONIZATION_SYNCHRONIZE, WaitForSingleObject,
+    };
+    let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    // SAFETY: the name ends with a NUL and lives until after the call; the handle is open
+    // until it is closed here, once.
+    unsafe {
+        let event = OpenEventW(SYNCHRONIZATION_SYNCHRONIZE, 0, name.as_ptr());
+        if event.is_null() {
+            return None;
+        }
+        let set = WaitForSingleObject(event, 0) == WAIT_OBJECT_0;
+        CloseHandle(event);
+        Some(set)
+    }
+}
+
+#[test]
+fn what_ipcez_waits_for_are_events_that_go_with_their_listener() {
+    let pipe = format!("sealpipe-signals-{}", std::process::id());
+    let [ready, acked] = ["data_ready", "data_acked"].map(|what| format!(r"Global\{pipe}.{what}"));
+    assert_eq!([event(&ready), event(&acked)], [None, None]);
+    let signals = sealpipe_endpoint::IpcezSignals::claim(&format!(r"\\.\pipe\{pipe}")).unwrap();
+    assert_eq!([event(&ready), event(&acked)], [Some(false), Some(false)]);
+    signals.acked();
+    assert_eq!([event(&ready), event(&acked)], [Some(false), Some(true)]);
+    signals.ready();
+    assert_eq!([event(&ready), event(&acked)], [Some(true), Some(true)]);
+    drop(signals);
+    assert_eq!([event(&ready), event(&acked)], [None, None]);
+}

@@ -133,7 +133,7 @@ pub fn config() -> Config {
 ///
 /// A local server must run, and be the same user's. A remote one has nothing to show who
 /// it is over `ws://`, which is taken on the loopback only; see
-/// [`Access::Anyone`](sealpipe_endpoint::Access::Anyone) and [`connect_with`].
+/// [`Access::Anyone`] and [`connect_with`].
 ///
 /// # Errors
 /// [`ConnectError`].

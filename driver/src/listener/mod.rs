@@ -108,7 +108,7 @@ impl<R: Runtime> ListenOptions<R> {
     /// # Errors
     /// [`Error::Endpoint`] if the address is in use (it says by whom), or cannot
     /// be had; [`Error::Io`] if the runtime cannot take the socket or pipe. At a URL,
-    /// with the feature `websocket`, [`Error::WebSocket`] too.
+    /// with the feature `websocket`, `Error::WebSocket` too.
     ///
     /// # Panics
     /// With tokio, outside of a runtime with I/O and time, as everything of tokio's.
