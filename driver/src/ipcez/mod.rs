@@ -65,6 +65,14 @@
 //! waits only for the first. Neither can be helped from this side.
 //!
 //! An original's own acknowledgement is not waited for: it names no message.
+//!
+//! ipcez 0.1.0 has faults of its own, locally, which no peer can mend: later than ten
+//! milliseconds after its last look at the stream, it writes nothing before a byte of the
+//! peer's has come, and puts that byte behind those that follow, so that it loses its place
+//! in what it reads; and where the stream has it wait in the middle of a message it writes
+//! that message's length again, which on Windows it may do for ever. Here, such a peer is
+//! one that sends other messages than it meant to, or falls silent; move it over too. Over
+//! a WebSocket it has none of these, and makes empty messages of the end.
 
 mod place;
 mod socket;
