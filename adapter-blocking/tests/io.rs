@@ -2,7 +2,7 @@
 
 use sealpipe_blocking::{
     AckLevel, Close, Config, Connection, ConnectionError, Error, Key, Message, Outcome, Role,
-    SendError,
+    SendError, Wire,
 };
 use std::{
     io::{self, PipeReader, PipeWriter, Read},
@@ -71,6 +71,22 @@ fn exchange(side: &Connection) {
     });
     assert_eq!(side.end(), Some(ConnectionError::Finished));
     assert!(side.peer().is_none());
+}
+
+#[test]
+fn the_writer_is_let_go_of_where_the_wire_has_no_goodbye() {
+    let config = Config::plain().wire(Wire::Base64Lines).build().unwrap();
+    let (a, b) = connected(&config);
+    a.send("hello").unwrap();
+    thread::scope(|scope| {
+        // The peer reads to the end of its input, as a child does, and then ends, too.
+        let finishing = scope.spawn(|| a.finish());
+        let messages = b.messages().map(|message| message.unwrap().payload.clone());
+        assert_eq!(messages.collect::<Vec<_>>(), ["hello"]);
+        b.finish().unwrap();
+        finishing.join().unwrap().unwrap();
+    });
+    assert_eq!(a.end(), Some(ConnectionError::Finished));
 }
 
 #[test]

@@ -105,7 +105,10 @@ impl Watched {
         {
             self.side.connection.cancel(*id);
         }
-        self.side.connection.ping().expect("the native wire has pings");
+        self.side
+            .connection
+            .ping()
+            .expect("the native wire has pings");
         self.after();
     }
 

@@ -11,7 +11,10 @@ use sealpipe_core::{
     Kind, Lost, Message, Mismatch, Outcome, Role, Sealed, SendErrorReason, Time, Timeout,
     Violation, Wire, WireError,
     session::{Session, Waiters},
-    wire::foreign::{NONCE, base64},
+    wire::{
+        Status,
+        foreign::{NONCE, base64},
+    },
 };
 use std::sync::Arc;
 
@@ -627,8 +630,12 @@ fn a_stream_that_can_only_be_closed_whole_ends_with_its_last_message() {
 fn a_listener_that_refuses_just_closes() {
     for wire in WIRES {
         let mut side = side(on(wire));
-        side.connection.refuse(sealpipe_core::wire::Status::Busy);
+        side.connection.refuse(Status::Busy);
         assert_eq!(side.take_output(Time::ZERO), []);
+        side.feed(Time::ZERO, &by_hand(wire, b"late"));
+        side.take(true);
+        assert!(side.received.is_empty());
+        assert_eq!(side.closed(), Some(&ConnectionError::Refused(Status::Busy)));
         assert!(side.connection.is_drained());
     }
 }

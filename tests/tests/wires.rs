@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use sealpipe_driver::{
-    Error, SendError,
+    Client, ConnectOptions, Error, Handler, Incoming, ReconnectingClient, RequestError, Runtime,
+    SendError, Server, SubscribeError,
     vocabulary::{
-        AckLevel, Asked, Close, Config, ConfigBuilder, ConnectionError, Lost, Message, Mismatch,
-        Outcome, Sealed, SendErrorReason, Violation, Wire, WireError,
+        AckLevel, Asked, Backlog, Close, Config, ConfigBuilder, ConnectionError, Format, Json,
+        Kind, Lost, Message, Mismatch, Outcome, Rejection, Sealed, SendErrorReason, Violation,
+        Wire, WireError,
     },
 };
 use sealpipe_tests::{
@@ -27,6 +29,8 @@ sealpipe_tests::on_every_adapter! {
     a_program_that_takes_nothing_holds_its_peer_back,
     dropping_a_connection_sends_what_was_queued,
     ends_in_memory_speak_it_too,
+    ; of futures:
+    servers_and_clients_that_return_work_as_far_as_the_wire_can,
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -343,6 +347,66 @@ async fn ends_in_memory_speak_it_too<R: Adapter>() {
             let (first, second) = tokio::join!(a.finish(), b.finish());
             first.unwrap();
             second.unwrap();
+        })
+        .await;
+    }
+}
+
+/// Adds up what it is sent, and answers with a message.
+struct Sums;
+
+impl<R: Runtime> Handler<R> for Sums {
+    async fn message(
+        &self,
+        client: &Client<R>,
+        message: &mut Incoming<R>,
+    ) -> Result<(), Rejection> {
+        let numbers: Vec<i64> = Json::decode(&message.payload)?;
+        let sum = Json::message(&numbers.iter().sum::<i64>())?;
+        client.send(sum).await.unwrap();
+        Ok(())
+    }
+}
+
+async fn servers_and_clients_that_return_work_as_far_as_the_wire_can<R: Runtime>() {
+    for wire in WIRES {
+        within(async {
+            let place = place();
+            let options = ConnectOptions::<R>::new(config(wire)).wait_for_server(true);
+            let client = ReconnectingClient::new(place.endpoint.clone(), options);
+            for _ in 0..2 {
+                let server = Server::<R>::start(&place.endpoint, config(wire), Sums).unwrap();
+                client
+                    .send(Json::message(&[1, 2, 4]).unwrap())
+                    .await
+                    .unwrap();
+                let sum: i64 = Json::decode(&client.recv().await.unwrap().payload).unwrap();
+                assert_eq!(sum, 7);
+
+                let unsupported = |error: &SendError, kind| {
+                    let SendError::NotTaken { reason, .. } = error else {
+                        panic!("{error}");
+                    };
+                    let asked = Asked::Kind(kind);
+                    assert_eq!(*reason, SendErrorReason::Wire(WireError { wire, asked }));
+                };
+                let asked = client.request("x", LIMIT).await;
+                let Err(RequestError::Send(error)) = asked else {
+                    panic!("there are no requests");
+                };
+                unsupported(&error, Kind::Request);
+                let subscribed = client.subscribe("news/*", Backlog::default()).await;
+                let Err(SubscribeError::Refused(RequestError::Send(error))) = subscribed else {
+                    panic!("there are no subscriptions");
+                };
+                unsupported(&error, Kind::Subscribe);
+
+                // Its clients are told by the end of their streams, and come to the next.
+                let first = client.connection().await.unwrap();
+                let report = server.stop(LIMIT).await;
+                assert_eq!((report.clients, report.accepted), (1, 1), "{wire}");
+                eventually(LIMIT, "the client knows", || !first.is_connected()).await;
+            }
         })
         .await;
     }

@@ -77,6 +77,40 @@ fn json() {
 }
 
 #[test]
+fn bunctl() {
+    let printed = prints(env!("CARGO_BIN_EXE_bunctl"));
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(
+        lines[..6],
+        [
+            r#"watcher: Success { message: "subscribed" }"#,
+            r#"Success { message: "web is running" }"#,
+            r#"Success { message: "worker is running" }"#,
+            r#"Data { data: Object {"status": String("running")} }"#,
+            r#"watcher: Event { event_type: "status", data: Object {"app": String("web"), "status": String("running")} }"#,
+            r#"watcher: Success { message: "unsubscribed" }"#,
+        ]
+    );
+    assert!(lines[6].starts_with("Error { message: "), "{printed}");
+    assert_eq!(lines.len(), 7);
+}
+
+#[test]
+fn named_pipe() {
+    let printed = prints(env!("CARGO_BIN_EXE_named_pipe"));
+    let once = "started\n\
+        client 1 connected\n\
+        client 1 sent 26 bytes\n\
+        {\"id\":1,\"content\":\"processed: hello\"}\n\
+        client 1 sent 5 bytes\n\
+        echo: hello\n\
+        client 1: 2 received\n\
+        client 1 disconnected\n\
+        stopped after 2 messages\n";
+    assert_eq!(printed, once.repeat(2));
+}
+
+#[test]
 fn tasks() {
     let printed = prints(env!("CARGO_BIN_EXE_tasks"));
     let (first, rest) = printed.split_once('\n').unwrap();

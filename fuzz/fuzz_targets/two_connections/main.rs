@@ -149,7 +149,11 @@ impl World {
                 party.side.connection.abandon(now);
             }
             Op::Ping => {
-                party.side.connection.ping().expect("the native wire has pings");
+                party
+                    .side
+                    .connection
+                    .ping()
+                    .expect("the native wire has pings");
                 party.pings += 1;
             }
             Op::Idle => party.side.connection.handle_idle(),

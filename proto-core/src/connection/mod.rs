@@ -104,6 +104,14 @@ enum Phase {
 /// [`answer_resume`](Self::answer_resume), and after [`Event::ResumeReady`] the
 /// suspended connection [`adopt`](Self::adopt)s the new one, with its buffers.
 ///
+/// # Other wires
+///
+/// With [`ConfigBuilder::wire`](crate::ConfigBuilder::wire) a driver has two things more
+/// to heed: while its input buffer [is held](RecvBuf::is_held) it reads nothing, and
+/// where [`wants_shutdown`](Self::wants_shutdown) it ends the sending direction of the
+/// stream. When a write has failed and the stream has ended too, it calls
+/// [`handle_broken`](Self::handle_broken).
+///
 /// # Ends
 ///
 /// There is exactly one [`Event::Closed`], the last event, on a local close too.

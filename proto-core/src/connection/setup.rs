@@ -498,6 +498,10 @@ impl Connection {
             };
             self.say_status(status, self.meant_key());
             self.end_with(ConnectionError::Refused(status), None);
+        } else if self.foreign.is_some() {
+            // There is no word for it: the stream just ends.
+            self.inbound.freeze();
+            self.end_with(ConnectionError::Refused(status), None);
         } else {
             self.close(self.now, Close::new(Close::GOING_AWAY, "refused"));
         }

@@ -63,7 +63,7 @@ pub enum Wire {
     /// Takes [`Config::sealed`](crate::Config::sealed) with exactly one key.
     LegacySealed,
     /// A line of base64 (RFC 4648, padded) for each message, ended by a line feed:
-    /// **PipeCom**'s encoding, on a stream.
+    /// **PipeCom**'s encoding, on a stream. Its programs expect text in UTF-8 inside.
     Base64Lines,
 }
 
