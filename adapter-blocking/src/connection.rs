@@ -410,7 +410,8 @@ impl Connection {
         self.inner.end()
     }
 
-    /// Who is at the other end; `None` over a stream that was handed in.
+    /// Who is at the other end; `None` over a stream that was handed in, and over a
+    /// WebSocket.
     pub fn peer(&self) -> Option<&Peer> {
         self.inner.peer()
     }

@@ -430,7 +430,8 @@ impl<R: Runtime> Connection<R> {
             .session(|session| session.connection().end().cloned())
     }
 
-    /// Who is at the other end; `None` over a stream that was handed in.
+    /// Who is at the other end; `None` over a stream that was handed in, and over a
+    /// WebSocket.
     pub fn peer(&self) -> Option<&Peer> {
         self.owner.peer.get()
     }

@@ -3,7 +3,9 @@
 use sealpipe_core::Wire;
 use sealpipe_driver::{
     Error, ListenOptions,
-    vocabulary::{Access, AckLevel, Config, ConnectionError, Endpoint, Message, Outcome, Url},
+    vocabulary::{
+        Access, AckLevel, Config, ConnectionError, Endpoint, EndpointError, Message, Outcome, Url,
+    },
 };
 use sealpipe_tests::{
     Adapter,
@@ -344,6 +346,18 @@ async fn a_server_that_is_no_websocket_is_told_from_one() {
         );
         let (error, ()) = tokio::join!(connect(), answer(""));
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        let answered = answer("HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        let (error, ()) = tokio::join!(connect(), answered);
+        assert!(
+            matches!(error, Error::Endpoint(EndpointError::Busy { .. })),
+            "{error}"
+        );
+        let leaves = async { drop(server.accept().await.unwrap()) };
+        let (error, ()) = tokio::join!(connect(), leaves);
+        assert!(
+            matches!(error, Error::Connection(ConnectionError::Lost(_))),
+            "{error}"
+        );
     })
     .await;
 }

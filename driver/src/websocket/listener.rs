@@ -114,7 +114,7 @@ async fn accept_all<R: Runtime>(mut socket: Box<dyn TcpAccept>, upgrade: Arc<Upg
         match poll_fn(|context| socket.poll_accept(context)).await {
             Ok((io, from)) => {
                 tracing::debug!(%url, %from, "a client came");
-                // Without a place it is let go of, and comes again.
+                // Without a place it is let go of.
                 if let Some(permit) = upgrade.intake.permit() {
                     R::spawn(take_in(io, upgrade.clone(), permit));
                 }

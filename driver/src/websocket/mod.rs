@@ -40,7 +40,8 @@
 //! For peers of another make, a [`Wire`](sealpipe_core::Wire) of length-prefixed messages
 //! becomes one binary message each, without the prefix: `Wire::Be32` is what ipcez speaks,
 //! and any program that has WebSockets. Text that comes is taken as its bytes. Such a wire
-//! has no keepalive; a dead peer is noticed when something is sent to it.
+//! has no keepalive, and no limit to how slowly a message may come; a dead peer is noticed
+//! when something is sent to it.
 //!
 //! Nothing larger than [`max_message`](sealpipe_core::ConfigBuilder::max_message) is taken
 //! in, and one message at a time waits to go out beside what the connection counts; a peer

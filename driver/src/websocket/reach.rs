@@ -8,7 +8,9 @@ use super::{
 use crate::{Error, Runtime, timeout::timeout};
 use async_tungstenite::{
     client_async_with_config,
-    tungstenite::{Error as Tungstenite, client::IntoClientRequest},
+    tungstenite::{
+        Error as Tungstenite, client::IntoClientRequest, error::ProtocolError, http::StatusCode,
+    },
 };
 use futures_channel::oneshot;
 use futures_rustls::TlsConnector;
@@ -75,6 +77,14 @@ async fn open<R: Runtime>(
         // It took the stream and let it go, as a server that ends or begins.
         Tungstenite::Io(error) if sealpipe_endpoint::is_end_of_stream(&error) => {
             Error::Connection(ConnectionError::Lost(Lost::Silent))
+        }
+        Tungstenite::Protocol(ProtocolError::HandshakeIncomplete) => {
+            Error::Connection(ConnectionError::Lost(Lost::Silent))
+        }
+        // A proxy whose server is not there just now.
+        Tungstenite::Http(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            let address = url.address();
+            EndpointError::Busy { address }.into()
         }
         error => describe(url, error).into(),
     };
