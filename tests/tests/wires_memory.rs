@@ -93,8 +93,8 @@ async fn messages_that_nobody_takes(wire: Wire) {
         }
     }
     let batch = message.repeat(20);
-    let (peak, flooding) = heap::peak(async {
-        let flooding = tokio::spawn(async move { flood(&mut peer, &batch).await });
+    let flooding = tokio::spawn(async move { flood(&mut peer, &batch).await });
+    let (peak, ()) = heap::peak(async {
         // The peer writes until the window and the system's buffers are full; from then
         // on nothing moves.
         while server.stats().waiting * MESSAGE < WINDOW {
@@ -105,7 +105,6 @@ async fn messages_that_nobody_takes(wire: Wire) {
             tokio::task::yield_now().await;
         }
         assert_eq!(server.stats().waiting, waiting);
-        flooding
     })
     .await;
     assert!(peak < WINDOW + 512 * KIB, "{wire}: {peak} bytes");
