@@ -33,7 +33,20 @@ impl<Io: AsyncRead + Send + Unpin + 'static> ReadHalf for Half<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Half<Io> {
+/// How the direction that bytes go out by ends, which differs for pipes.
+pub trait WriteEnd: AsyncWrite + Send + Unpin + Sized + 'static {
+    /// As [`WriteHalf::poll_shutdown`].
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Pin::new(self).poll_shutdown(context).map_ok(|()| true)
+    }
+}
+
+#[cfg(unix)]
+impl WriteEnd for tokio::net::unix::OwnedWriteHalf {}
+
+impl<I: AsyncWrite + Send + 'static> WriteEnd for tokio::io::WriteHalf<Pin<Box<I>>> {}
+
+impl<Io: WriteEnd> WriteHalf for Half<Io> {
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -52,10 +65,6 @@ impl<Io: AsyncWrite + Send + Unpin + 'static> WriteHalf for Half<Io> {
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        // Pipes cannot.
-        let half = cfg!(unix) || self.buffered;
-        Pin::new(&mut self.io)
-            .poll_shutdown(context)
-            .map_ok(|()| half)
+        self.io.poll_end(context)
     }
 }

@@ -1,6 +1,6 @@
 //! tokio's named pipes as two directions of a stream.
 
-use crate::io::Half;
+use crate::io::{Half, WriteEnd};
 use std::{
     io,
     os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, IntoRawHandle, OwnedHandle},
@@ -85,6 +85,17 @@ impl AsyncWrite for PipeHalf {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+impl WriteEnd for PipeHalf {
+    /// Waits until mio has written what it took, for a program that ends takes that
+    /// with it. Only a further write tells: an empty one, which its reader may see as
+    /// the end that comes next.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        ready!(Pin::new(self).poll_write(context, &[]))?;
+        // A pipe can only be closed whole.
+        Poll::Ready(Ok(false))
     }
 }
 

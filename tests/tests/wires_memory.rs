@@ -42,6 +42,8 @@ async fn accepted(builder: ConfigBuilder) -> (raw::Raw, Connection) {
 
 async fn lengths_that_are_only_declared() {
     const CLIENTS: usize = 100;
+    // mio keeps buffers of its own for a pipe, here for both ends of it.
+    const EACH: usize = if cfg!(windows) { 40 * KIB } else { 12 * KIB };
     let place = place();
     let config = Config::plain().wire(Wire::Le32).max_message(64 * MIB);
     let config = config.receive_window(64 * MIB, 100).build().unwrap();
@@ -64,10 +66,7 @@ async fn lengths_that_are_only_declared() {
         clients
     })
     .await;
-    assert!(
-        peak < CLIENTS * 12 * KIB,
-        "{peak} bytes for {CLIENTS} clients"
-    );
+    assert!(peak < CLIENTS * EACH, "{peak} bytes for {CLIENTS} clients");
     drop(clients);
 }
 
