@@ -11,8 +11,9 @@ tools=$target/tools
 cross=$target/cross
 : "${CARGO_TERM_COLOR:=auto}" "${CARGO_TERM_PROGRESS_WHEN:=never}"
 export CARGO_TERM_COLOR CARGO_TERM_PROGRESS_WHEN
-# Incremental builds help who edits; in a fresh clone they only cost.
-if [[ ${CI:-} ]]; then export CARGO_INCREMENTAL=0; fi
+# Incremental builds and debug information help who edits; in a fresh clone they only
+# cost.
+if [[ ${CI:-} ]]; then export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0; fi
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -64,21 +65,26 @@ packaged() {
 # A toolchain for other systems. The one that rustup brings has the standard
 # library for this machine only; Debian's comes with the library's source, so
 # that cargo can build it for any target, and with a clippy of the same version.
-# `foreign` and `foreign_clippy` are then commands for that cargo.
+# `foreign_clippy` is then that cargo's clippy, and `foreign` a cargo that lints the
+# workspace while it compiles it, for clippy's driver is a whole compiler: to check
+# everything first and to build it then takes two minutes more.
 cross_toolchain() {
     apt_install rustc-web cargo-web rust-web-src rust-web-clippy
-    local rustc rustdoc cargo clippy
+    local rustc rustdoc cargo clippy driver
     rustc=$(packaged rustc-web rustc)
     rustdoc=$(packaged rustc-web rustdoc)
     cargo=$(packaged cargo-web cargo)
     clippy=$(packaged rust-web-clippy cargo-clippy)
+    driver=$(packaged rust-web-clippy clippy-driver)
     # One directory for all targets: what runs on this machine while building
     # (build scripts, procedural macros) is then built once. Without debug
     # information, which nobody reads there, the library builds a third faster.
     # RUSTC_BOOTSTRAP is what lets a stable toolchain build its own library.
     local env=(env RUSTC="$rustc" RUSTDOC="$rustdoc" RUSTC_BOOTSTRAP=1
         CARGO_TARGET_DIR="$cross" CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0)
-    foreign=("${env[@]}" "$cargo")
+    # What `cargo clippy -- -D warnings` sets.
+    foreign=("${env[@]}" RUSTC_WORKSPACE_WRAPPER="$driver"
+        CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ "$cargo")
     foreign_clippy=("${env[@]}" CARGO="$cargo" "$clippy" clippy)
 }
 
