@@ -397,6 +397,25 @@ fn a_message_whose_listener_ends_before_it_reads_goes_to_the_next() {
 }
 
 #[test]
+fn a_message_in_a_fifo_that_was_removed_is_not_sent() {
+    let place = place();
+    place.make(0o600);
+    let listening = reader(&place.name);
+    let name = place.name.clone();
+    let sending = thread::spawn(move || once().send(&name, "text"));
+    until("it is sent", || {
+        rustix::io::ioctl_fionread(&listening).unwrap() > 0
+    });
+    // As a listener ends in order that had not come to read it.
+    fs::remove_file(&place.name).unwrap();
+    fs::remove_file(place.ack()).unwrap();
+    drop(listening);
+    let error = sending.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+}
+
+#[test]
 fn a_sender_that_never_ends_its_line_holds_nobody_up_for_long() {
     let place = place();
     let listener = Listener::start(&place.name, |_| None).unwrap();

@@ -134,14 +134,23 @@ impl<'a> Attempt<'a> {
                 return Ok(());
             }
             if let Some(fifo) = &messages {
-                if self.unread(fifo)? == 0 {
-                    messages = None;
-                } else if is_unread_for_ever(fifo) && self.take_back() {
-                    return Err(self.gone());
+                match self.unread(fifo) {
+                    Ok(0) => messages = None,
+                    Ok(_) if is_unread_for_ever(fifo) && self.is_ours_again(fifo) => {
+                        return Err(self.gone());
+                    }
+                    Ok(_) => {}
+                    // Only where one has to open it to know.
+                    Err(Failed::NotThere(_)) => {
+                        let reason = "it removed the FIFO instead, for it ended";
+                        return Err(self.task.not_acknowledged(reason).into());
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             if self.task.deadline.is_over() {
-                let outcome = match messages.is_some() && self.take_back() {
+                let is_ours = messages.is_some_and(|fifo| self.is_ours_again(&fifo));
+                let outcome = match is_ours {
                     true => Outcome::NotSent,
                     false => Outcome::Unknown,
                 };
@@ -180,6 +189,17 @@ impl<'a> Attempt<'a> {
     fn strange(&self) -> Failed {
         let reason = "what it answered is no acknowledgement";
         self.task.not_acknowledged(reason).into()
+    }
+
+    /// Whether nobody will ever read the message to its end.
+    fn is_ours_again(&self, messages: &OwnedFd) -> bool {
+        match rustix::fs::fstat(messages).is_ok_and(|fifo| fifo.st_nlink == 0) {
+            // A listener that ended has removed it. Without a name nobody opens it any
+            // more, and once nobody reads, what is in it goes with our descriptor. In
+            // this order.
+            true => is_unread_for_ever(messages) && matches!(self.unread(messages), Ok(1..)),
+            false => self.take_back(),
+        }
     }
 
     /// Takes the message back that nobody has read; false if it is not there whole.
