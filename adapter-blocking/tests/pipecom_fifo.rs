@@ -9,7 +9,7 @@ use sealpipe_blocking::{
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     sync::mpsc,
@@ -93,6 +93,14 @@ fn reader(path: impl AsRef<std::path::Path>) -> File {
         .custom_flags(nonblocking)
         .open(path)
         .unwrap()
+}
+
+/// Whether somebody has the FIFO open for writing.
+fn has_writer(path: impl AsRef<std::path::Path>) -> bool {
+    match reader(path).read(&mut [0; 64]) {
+        Ok(length) => length > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 #[test]
@@ -418,12 +426,51 @@ fn a_message_in_a_fifo_that_was_removed_is_not_sent() {
 #[test]
 fn a_sender_that_never_ends_its_line_holds_nobody_up_for_long() {
     let place = place();
-    let listener = Listener::start(&place.name, |_| None).unwrap();
+    let (tell, told) = mpsc::channel();
+    let listener = Listener::start(&place.name, move |text| {
+        tell.send(text.to_owned()).unwrap();
+        None
+    })
+    .unwrap();
     let mut endless = OpenOptions::new().write(true).open(&place.name).unwrap();
-    endless.write_all(b"Zm9y").unwrap();
-    // It keeps the FIFO open; its line is given up.
-    once().send(&place.name, "text").unwrap();
-    assert_eq!(listener.stop().unwrap().messages, 1);
+    endless.write_all(b"aGVs").unwrap();
+    // It keeps the FIFO open; its line is given up, and what comes next is taken for the
+    // rest of it.
+    let error = once().send(&place.name, "text").unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(matches!(error, Error::NotAcknowledged { .. }), "{error}");
+    once().send(&place.name, "other").unwrap();
+    // Its sender can end as well.
+    drop(endless);
+    once().send(&place.name, "third").unwrap();
+    assert_eq!(listener.stop().unwrap().messages, 2);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["other", "third"]);
+}
+
+#[test]
+fn the_rest_of_a_line_that_was_given_up_is_no_message() {
+    let place = place();
+    let (listener, told, release) = place.stepwise();
+    let mut slow = OpenOptions::new().write(true).open(&place.name).unwrap();
+    let mut begin = || {
+        slow.write_all(b"aGVs").unwrap();
+        until("the listener is at it", || has_writer(place.ack()));
+        until("the line is given up", || !has_writer(place.ack()));
+    };
+    begin();
+    place.write(b"bG8=\ndGV4dA==\n");
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "text");
+    release.send(()).unwrap();
+    // Where its sender ends, the line does as well.
+    begin();
+    drop(slow);
+    until("the listener has seen it", || has_writer(&place.name));
+    let name = place.name.clone();
+    let sending = thread::spawn(move || once().send(&name, "next"));
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "next");
+    release.send(()).unwrap();
+    sending.join().unwrap().unwrap();
+    listener.stop().unwrap();
 }
 
 #[test]

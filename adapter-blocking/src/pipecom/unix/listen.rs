@@ -105,7 +105,8 @@ impl Port {
             return Ok(Some(Received::Stopped));
         }
         if !in_time && within {
-            self.give_up("it took too long");
+            let bytes = self.lines.give_up();
+            self.unfinished(bytes, "it took too long");
             return Ok(None);
         }
         if !in_time {
@@ -121,8 +122,13 @@ impl Port {
                 self.lines
                     .push(self.chunk.get(..length).unwrap_or_default());
             }
-            Read::End if within => self.give_up("its sender has gone"),
-            Read::End | Read::Nothing => {}
+            Read::End => {
+                let bytes = self.lines.end();
+                if within {
+                    self.unfinished(bytes, "its sender has gone");
+                }
+            }
+            Read::Nothing => {}
         }
         Ok(None)
     }
@@ -159,8 +165,7 @@ impl Port {
         self.close_ack();
     }
 
-    fn give_up(&mut self, why: &'static str) {
-        let bytes = self.lines.give_up();
+    fn unfinished(&self, bytes: usize, why: &'static str) {
         tracing::warn!(pipe = %self.claim.pair().address(Fifo::Message), bytes, why, "a message without an end; not acknowledged");
     }
 
@@ -193,7 +198,9 @@ impl Port {
     /// Nothing is being received any more.
     fn rest(&mut self) -> io::Result<()> {
         self.close_ack();
-        if self.ack.is_none() && self.quiet.is_none() {
+        // The rest of a line that was given up may end with its sender, and that must be
+        // seen.
+        if self.ack.is_none() && self.quiet.is_none() && !self.lines.is_given_up() {
             let pair = self.claim.pair();
             self.quiet = Some(pair.open_writer(Fifo::Message, &Access::SameUser)?);
         }
