@@ -5,7 +5,7 @@
 use rustix::fs::{CWD, Mode, mkfifoat};
 use sealpipe_blocking::{
     Access,
-    pipecom::{Code, Error, ListenOptions, Listener, Outcome, SendOptions},
+    pipecom::{Code, Error, ListenOptions, Listener, Outcome, Reason, SendOptions},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -445,6 +445,20 @@ fn a_sender_that_never_ends_its_line_holds_nobody_up_for_long() {
     once().send(&place.name, "third").unwrap();
     assert_eq!(listener.stop().unwrap().messages, 2);
     assert_eq!(told.try_iter().collect::<Vec<_>>(), ["other", "third"]);
+}
+
+#[test]
+fn a_listener_stops_before_the_messages_that_wait_for_it() {
+    let place = place();
+    let (listener, told, release) = place.stepwise();
+    place.write(b"b25l\ndHdv\ndGhyZWU=\n");
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "one");
+    listener.stopper().stop();
+    release.send(()).unwrap();
+    drop(release);
+    let end = listener.join().unwrap();
+    assert_eq!((end.reason, end.messages), (Reason::Asked, 1));
+    assert_eq!(place.entries(), 0);
 }
 
 #[test]

@@ -42,6 +42,9 @@ struct Ack {
     /// The sender did not read yet when this was opened, so it is of another make, or
     /// has gone.
     late: bool,
+    /// Nobody came for one that was waited with, nor would anybody for those that were
+    /// queued behind it.
+    deserted: bool,
 }
 
 impl Port {
@@ -72,6 +75,10 @@ impl Port {
         stop: &Stop,
     ) -> io::Result<Received> {
         loop {
+            // Also while messages are queued.
+            if stop.is_asked() {
+                return Ok(Received::Stopped);
+            }
             match self.lines.take() {
                 Some(Line::Whole(line)) => match codec::decode(line, self.max_message) {
                     Ok(text) => return Ok(Received::Message(text)),
@@ -134,19 +141,22 @@ impl Port {
     }
 
     /// Tells the sender that its message was processed.
-    pub(in crate::pipecom) fn acknowledge(&mut self) {
-        let Some(ack) = &self.ack else { return };
+    pub(in crate::pipecom) fn acknowledge(&mut self, stop: &Stop) {
+        let Some(ack) = &mut self.ack else { return };
         let mut line = codec::encode(ACK);
         line.push(LINE_FEED);
-        let patience = if ack.late { ACK_TIME } else { Duration::ZERO };
-        let until = Deadline::after(Some(patience));
+        let patient = ack.late && !ack.deserted;
+        let until = Deadline::after(Some(if patient { ACK_TIME } else { Duration::ZERO }));
         let mut backoff =
             Backoff::between(Duration::from_micros(20), Duration::from_millis(5), seed());
         loop {
             match rustix::io::write(&ack.writer, &line) {
                 Ok(_) => break,
-                Err(Errno::PIPE) if !until.is_over() => until.pause(&mut backoff),
+                Err(Errno::PIPE) if !until.is_over() && !stop.is_asked() => {
+                    until.pause(&mut backoff);
+                }
                 Err(Errno::PIPE) => {
+                    ack.deserted |= patient;
                     tracing::debug!("nobody came for an acknowledgement");
                     break;
                 }
@@ -181,6 +191,7 @@ impl Port {
             Ok(writer) => Ack {
                 writer,
                 late: false,
+                deserted: false,
             },
             Err(sealpipe_endpoint::Error::Refused { .. }) => {
                 // Only while somebody reads can it be opened for writing.
@@ -188,6 +199,7 @@ impl Port {
                 Ack {
                     writer: open()?,
                     late: true,
+                    deserted: false,
                 }
             }
             Err(error) => return Err(error.into()),

@@ -26,6 +26,9 @@ const MOST: usize = 48;
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// How long a sender may take to have room for its acknowledgement.
 const ACK_TIME: Duration = Duration::from_secs(5);
+/// The same once the listener is to stop: enough where there is room, and the system is
+/// slow to say so.
+const LAST_ACK_TIME: Duration = Duration::from_secs(1);
 /// How long to rest when the system has no room.
 const REST: Duration = Duration::from_millis(100);
 
@@ -91,6 +94,10 @@ impl Port {
         stop: &Stop,
     ) -> io::Result<Received> {
         loop {
+            // Also while messages are queued.
+            if stop.is_asked() {
+                return Ok(Received::Stopped);
+            }
             let room = self.refill();
             if let Some(text) = self.look()? {
                 return Ok(Received::Message(text));
@@ -114,21 +121,22 @@ impl Port {
                 }
             }
             wait_any(&events, soonest.left())?;
-            if stop.is_asked() {
-                return Ok(Received::Stopped);
-            }
-            if until.is_over() {
+            if until.is_over() && !stop.is_asked() {
                 return Ok(Received::Nothing);
             }
         }
     }
 
     /// Tells the sender that its message was processed.
-    pub(in crate::pipecom) fn acknowledge(&mut self) {
+    pub(in crate::pipecom) fn acknowledge(&mut self, stop: &Stop) {
         let Some(mut writer) = self.current.take() else {
             return;
         };
-        let deadline = Deadline::after(Some(ACK_TIME));
+        let patience = match stop.is_asked() {
+            true => LAST_ACK_TIME,
+            false => ACK_TIME,
+        };
+        let deadline = Deadline::after(Some(patience));
         let written = writer
             .try_write_message(ACK.as_bytes().to_vec())
             .and_then(|()| {
