@@ -212,6 +212,24 @@ fn what_is_no_fifo_is_neither_used_nor_removed() {
             "{error}"
         );
         assert!(fs::symlink_metadata(&place.name).is_ok());
+        assert_eq!(place.entries(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn a_listener_takes_the_file_of_turns_along() {
+    let place = place();
+    for _ in 0..100 {
+        let listener = Listener::start(&place.name, |_| None).unwrap();
+        let name = place.name.clone();
+        let sending = thread::spawn(move || once().send(&name, "text"));
+        until("there are turns", || {
+            place.directory.path().join("pipe_ack.lock").exists()
+        });
+        listener.stop().unwrap();
+        // It was done, or in the middle.
+        let _ = sending.join().unwrap();
+        assert_eq!(place.entries(), 0);
     }
 }
 

@@ -69,10 +69,27 @@ impl FifoPair {
         address_of(self.path.with_file_name(self.name(fifo)))
     }
 
-    /// Whether something is at the path: a listener, or what one left behind.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        stat(&self.directory, &self.message).is_ok()
+    /// Looks whether a FIFO of that owner is at the path: a listener's, or what one left
+    /// behind. Nobody can notice that, as they could if it were opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::NotAFifo`] and [`Error::WrongUser`] if what is
+    /// there cannot be trusted; [`Error::PermissionDenied`]; [`Error::Io`].
+    pub fn look(&self, owner: &Access) -> Result<(), Error> {
+        let address = self.address(Fifo::Message);
+        match stat(&self.directory, &self.message) {
+            Ok(found) => trusted(&found, &address, owner),
+            Err(Errno::NOENT) => Err(Error::NotFound {
+                tried: vec![address],
+            }),
+            Err(errno) => Err(denied_or("examine", &address, errno)),
+        }
+    }
+
+    /// Whether a FIFO is at the path.
+    fn is_there(&self) -> bool {
+        stat(&self.directory, &self.message).is_ok_and(|found| is_fifo(&found))
     }
 
     /// Opens one for reading. It does not wait for a writer, and neither do
@@ -209,15 +226,7 @@ impl FifoPair {
         };
         let opened = rustix::fs::fstat(&fd)
             .map_err(|errno| Error::io("examining what is there", &address, errno))?;
-        if FileType::from_raw_mode(opened.st_mode) != FileType::Fifo {
-            return Err(Error::NotAFifo {
-                address,
-                found: "something else",
-            });
-        }
-        owner
-            .check(&Peer::new(User::Uid(opened.st_uid)))
-            .map_err(|error| error.at(&address))?;
+        trusted(&opened, &address, owner)?;
         Ok((fd, opened))
     }
 }
@@ -302,8 +311,6 @@ impl Drop for FifoClaim {
         if std::process::id() != self.process {
             return;
         }
-        // Whoever has the turn removes its file, once the FIFO is gone.
-        let turn = (!self.made.is_empty()).then(|| self.pair.take_turn());
         let directory = &self.pair.directory;
         for (fifo, made) in &self.made {
             let name = self.pair.name(*fifo);
@@ -318,7 +325,11 @@ impl Drop for FifoClaim {
                 }
             }
         }
-        drop(turn);
+        // Whoever gives up a turn removes its file, once the FIFO is gone; nobody may have
+        // had one since.
+        if !self.made.is_empty() {
+            drop(self.pair.take_turn());
+        }
         self.lock.remove(directory);
     }
 }
@@ -331,6 +342,26 @@ fn make(pair: &FifoPair, fifo: Fifo, mode: Mode) -> Result<(), Errno> {
 #[cfg(target_vendor = "apple")]
 fn make(pair: &FifoPair, fifo: Fifo, mode: Mode) -> Result<(), Errno> {
     super::darwin::make_fifo(&pair.path.with_file_name(pair.name(fifo)), mode)
+}
+
+fn is_fifo(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+}
+
+/// Whether it is a FIFO, and whose.
+fn trusted(found: &Stat, address: &Address, owner: &Access) -> Result<(), Error> {
+    if !is_fifo(found) {
+        return Err(Error::NotAFifo {
+            address: address.clone(),
+            found: match FileType::from_raw_mode(found.st_mode) {
+                FileType::Symlink => "a symbolic link",
+                FileType::Directory => "a directory",
+                _ => "something else",
+            },
+        });
+    }
+    let peer = Peer::new(User::Uid(found.st_uid));
+    owner.check(&peer).map_err(|error| error.at(address))
 }
 
 fn address_of(path: PathBuf) -> Address {

@@ -21,12 +21,7 @@ const ANSWER: usize = 64;
 pub(in crate::pipecom) fn attempt(task: &Task<'_>) -> Result<(), Failed> {
     let pair = FifoPair::at(&task.pipe.0.0)?;
     // Before a turn is taken, which would leave its trace where nothing is.
-    if !pair.is_there() {
-        return Err(EndpointError::NotFound {
-            tried: vec![pair.address(Fifo::Message)],
-        }
-        .into());
-    }
+    pair.look(task.listener)?;
     let mut line = task.message.clone();
     line.push(LINE_FEED);
     let attempt = Attempt {
