@@ -122,6 +122,23 @@ fn the_mode_is_narrow_unless_widened() {
     assert_eq!(error.code(), Code::InvalidPipe, "{error}");
 }
 
+#[test]
+fn a_listener_for_anyone_does_not_start_where_others_could_not_take_turns() {
+    let place = place();
+    let turns = File::create(place.directory.path().join("pipe_ack.lock")).unwrap();
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&turns, lock).unwrap();
+    let wide = ListenOptions::new().access(Access::Anyone);
+    let error = wide.clone().listen(&place.name, |_| None).unwrap_err();
+    assert_eq!(error.code(), Code::ConnectionFailed, "{error}");
+    drop(turns);
+    let listener = wide.listen(&place.name, |_| None).unwrap();
+    let turns = fs::metadata(place.directory.path().join("pipe_ack.lock")).unwrap();
+    assert_eq!(turns.permissions().mode() & 0o777, 0o666);
+    listener.stop().unwrap();
+    assert_eq!(place.entries(), 0);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_fifo_holds_as_much_as_is_asked_for() {

@@ -8,6 +8,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -18,6 +20,11 @@ use super::lock::{self, Lock, Outcome};
 use crate::address::{Address, Place, Trust};
 use crate::error::Holder;
 use crate::{Access, Error, Peer, User};
+
+/// How long a listener waits for a sender that has its turn while nobody reads.
+const TURN_TIME: Duration = Duration::from_secs(1);
+/// How long between two looks.
+const TURN_PAUSE: Duration = Duration::from_millis(1);
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,17 +181,21 @@ impl FifoPair {
             pair: self,
             lock,
             made: Vec::new(),
+            turns: None,
             process: std::process::id(),
         };
         if claim.is_read()? {
             return Err(in_use(&address, Holder::default()));
         }
         if mode.contains(Mode::WOTH) {
-            claim.open_turns(mode)?;
+            claim.turns = Some(claim.open_turns(mode)?);
         }
         // The answers first: who sees the messages' one may count on both.
         drop(claim.have(Fifo::Ack, mode)?);
         let messages = claim.have(Fifo::Message, mode)?;
+        if let Some(turns) = claim.turns.take() {
+            turns.release();
+        }
         tracing::debug!(%address, %access, "listening on a FIFO");
         Ok((claim, messages))
     }
@@ -256,6 +267,9 @@ pub struct FifoClaim {
     pair: FifoPair,
     lock: Lock,
     made: Vec<(Fifo, Stat)>,
+    /// The turn to send, held until there is something to send to: nobody removes its
+    /// file meanwhile, and nobody afterwards.
+    turns: Option<Lock>,
     process: u32,
 }
 
@@ -293,16 +307,32 @@ impl FifoClaim {
         }
     }
 
-    /// Lets everyone take turns who may send. Nothing is there yet to send to, so
-    /// that nobody has the turn.
-    fn open_turns(&self, mode: Mode) -> Result<(), Error> {
+    /// Lets everyone take turns who may send. Nobody reads yet, so that no sender keeps
+    /// its turn for long.
+    fn open_turns(&self, mode: Mode) -> Result<Lock, Error> {
         let address = self.pair.address(Fifo::Ack);
-        if let Outcome::Held(lock) = Lock::acquire(&self.pair.directory, &self.pair.ack, &address)?
-        {
-            lock.set_mode(mode)
-                .map_err(|errno| Error::io("setting the mode of the lock", &address, errno))?;
+        let started = Instant::now();
+        loop {
+            match Lock::acquire(&self.pair.directory, &self.pair.ack, &address)? {
+                Outcome::Held(lock) => {
+                    return match lock.set_mode(mode) {
+                        Ok(()) => Ok(lock),
+                        Err(errno) => {
+                            Err(Error::io("setting the mode of the lock", &address, errno))
+                        }
+                    };
+                }
+                Outcome::Taken(_) if started.elapsed() < TURN_TIME => thread::sleep(TURN_PAUSE),
+                Outcome::Taken(holder) => return Err(in_use(&address, holder)),
+                Outcome::Denied(source) => {
+                    return Err(Error::PermissionDenied {
+                        doing: "lock",
+                        address,
+                        source,
+                    });
+                }
+            }
         }
-        Ok(())
     }
 }
 
@@ -327,8 +357,13 @@ impl Drop for FifoClaim {
         }
         // Whoever gives up a turn removes its file, once the FIFO is gone; nobody may have
         // had one since.
-        if !self.made.is_empty() {
-            drop(self.pair.take_turn());
+        match self.turns.take() {
+            Some(lock) => drop(Turn {
+                lock,
+                pair: &self.pair,
+            }),
+            None if !self.made.is_empty() => drop(self.pair.take_turn()),
+            None => {}
         }
         self.lock.remove(directory);
     }
