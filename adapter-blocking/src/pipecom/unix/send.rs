@@ -75,7 +75,12 @@ impl<'a> Attempt<'a> {
                     // Anew, for one that has seen a writer go tells its end for ever.
                     return Ok((messages, self.pair.open_reader(Fifo::Ack, owner)?));
                 }
-                Read::Bytes(_) => tracing::debug!("an acknowledgement for nobody was dropped"),
+                Read::Bytes(_) => {
+                    tracing::debug!("an acknowledgement for nobody was dropped");
+                    // There may be ever more.
+                    drop(messages);
+                    self.pause(doing, &mut backoff)?;
+                }
                 Read::Nothing => {
                     drop(messages);
                     let waited = wait_to_read(&acks, self.task.deadline);
