@@ -523,6 +523,48 @@ fn the_rest_of_a_line_that_was_given_up_is_no_message() {
 }
 
 #[test]
+fn a_listener_is_idle_where_a_line_never_ends() {
+    let place = place();
+    let idle = ListenOptions::new().max_message(100);
+    let idle = idle.idle_timeout(Some(Duration::from_millis(100)));
+    let listener = idle.listen(&place.name, |_| None).unwrap();
+    let mut endless = OpenOptions::new().write(true).open(&place.name).unwrap();
+    let started = Instant::now();
+    // Until nobody reads any more.
+    while endless.write_all(&[b'x'; 64 << 10]).is_ok() {
+        assert!(started.elapsed() < DEADLINE, "it listens still");
+    }
+    assert_eq!(listener.join().unwrap().reason, Reason::Idle);
+}
+
+#[test]
+fn a_sender_gives_up_where_answers_never_end() {
+    let place = place();
+    place.make(0o600);
+    let _listening = reader(&place.name);
+    let mut acks = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(place.ack())
+        .unwrap();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let flood = thread::spawn(move || {
+        let started = Instant::now();
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) && started.elapsed() < DEADLINE {
+            // As much as there is room for.
+            let _ = acks.write(&[b'x'; 4 << 10]);
+        }
+    });
+    let short = once().timeout(Some(Duration::from_millis(50)));
+    let error = short.send(&place.name, "text").unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+    assert!(!flood.is_finished(), "it went on for as long as they came");
+    drop(stop);
+    flood.join().unwrap();
+}
+
+#[test]
 fn an_answer_that_is_no_acknowledgement_is_told() {
     for (answer, what) in [
         (b"Tk8=\n".as_slice(), "no acknowledgement"),

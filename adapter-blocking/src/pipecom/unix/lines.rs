@@ -67,7 +67,7 @@ impl Lines {
                 if self.coming == Coming::Kept && rest.len() > self.max {
                     self.coming = Coming::TooLong;
                 }
-                if self.coming != Coming::Kept {
+                if self.is_discarding() {
                     self.forget();
                 }
                 return None;
@@ -98,6 +98,11 @@ impl Lines {
             Coming::TooLong => true,
             Coming::GivenUp => false,
         }
+    }
+
+    /// Whether nothing is kept of the line that is coming.
+    pub(super) fn is_discarding(&self) -> bool {
+        self.coming != Coming::Kept
     }
 
     /// Whether the line that is coming was given up.

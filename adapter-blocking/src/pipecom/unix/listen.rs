@@ -111,6 +111,8 @@ impl Port {
         if stop.is_asked() {
             return Ok(Some(Received::Stopped));
         }
+        // What never ends may leave no moment to be waited for.
+        let in_time = in_time && !(self.lines.is_discarding() && until.is_over());
         if !in_time && within {
             let bytes = self.lines.give_up();
             self.unfinished(bytes, "it took too long");
