@@ -5,11 +5,11 @@
 use rustix::fs::{CWD, Mode, mkfifoat};
 use sealpipe_blocking::{
     Access,
-    pipecom::{Code, Error, ListenOptions, Listener, Outcome, SendOptions},
+    pipecom::{Code, Error, ListenOptions, Listener, Outcome, Reason, SendOptions},
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     sync::mpsc,
@@ -95,6 +95,14 @@ fn reader(path: impl AsRef<std::path::Path>) -> File {
         .unwrap()
 }
 
+/// Whether somebody has the FIFO open for writing.
+fn has_writer(path: impl AsRef<std::path::Path>) -> bool {
+    match reader(path).read(&mut [0; 64]) {
+        Ok(length) => length > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
 #[test]
 fn the_mode_is_narrow_unless_widened() {
     let place = place();
@@ -112,6 +120,23 @@ fn the_mode_is_narrow_unless_widened() {
     let some = ListenOptions::new().access(Access::Users(Vec::new()));
     let error = some.listen(&place.name, |_| None).unwrap_err();
     assert_eq!(error.code(), Code::InvalidPipe, "{error}");
+}
+
+#[test]
+fn a_listener_for_anyone_does_not_start_where_others_could_not_take_turns() {
+    let place = place();
+    let turns = File::create(place.directory.path().join("pipe_ack.lock")).unwrap();
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&turns, lock).unwrap();
+    let wide = ListenOptions::new().access(Access::Anyone);
+    let error = wide.clone().listen(&place.name, |_| None).unwrap_err();
+    assert_eq!(error.code(), Code::ConnectionFailed, "{error}");
+    drop(turns);
+    let listener = wide.listen(&place.name, |_| None).unwrap();
+    let turns = fs::metadata(place.directory.path().join("pipe_ack.lock")).unwrap();
+    assert_eq!(turns.permissions().mode() & 0o777, 0o666);
+    listener.stop().unwrap();
+    assert_eq!(place.entries(), 0);
 }
 
 #[cfg(target_os = "linux")]
@@ -204,6 +229,24 @@ fn what_is_no_fifo_is_neither_used_nor_removed() {
             "{error}"
         );
         assert!(fs::symlink_metadata(&place.name).is_ok());
+        assert_eq!(place.entries(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn a_listener_takes_the_file_of_turns_along() {
+    let place = place();
+    for _ in 0..100 {
+        let listener = Listener::start(&place.name, |_| None).unwrap();
+        let name = place.name.clone();
+        let sending = thread::spawn(move || once().send(&name, "text"));
+        until("there are turns", || {
+            place.directory.path().join("pipe_ack.lock").exists()
+        });
+        listener.stop().unwrap();
+        // It was done, or in the middle.
+        let _ = sending.join().unwrap();
+        assert_eq!(place.entries(), 0);
     }
 }
 
@@ -397,14 +440,128 @@ fn a_message_whose_listener_ends_before_it_reads_goes_to_the_next() {
 }
 
 #[test]
+fn a_message_in_a_fifo_that_was_removed_is_not_sent() {
+    let place = place();
+    place.make(0o600);
+    let listening = reader(&place.name);
+    let name = place.name.clone();
+    let sending = thread::spawn(move || once().send(&name, "text"));
+    until("it is sent", || {
+        rustix::io::ioctl_fionread(&listening).unwrap() > 0
+    });
+    // As a listener ends in order that had not come to read it.
+    fs::remove_file(&place.name).unwrap();
+    fs::remove_file(place.ack()).unwrap();
+    drop(listening);
+    let error = sending.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+}
+
+#[test]
 fn a_sender_that_never_ends_its_line_holds_nobody_up_for_long() {
     let place = place();
-    let listener = Listener::start(&place.name, |_| None).unwrap();
+    let (tell, told) = mpsc::channel();
+    let listener = Listener::start(&place.name, move |text| {
+        tell.send(text.to_owned()).unwrap();
+        None
+    })
+    .unwrap();
     let mut endless = OpenOptions::new().write(true).open(&place.name).unwrap();
-    endless.write_all(b"Zm9y").unwrap();
-    // It keeps the FIFO open; its line is given up.
-    once().send(&place.name, "text").unwrap();
-    assert_eq!(listener.stop().unwrap().messages, 1);
+    endless.write_all(b"aGVs").unwrap();
+    // It keeps the FIFO open; its line is given up, and what comes next is taken for the
+    // rest of it.
+    let error = once().send(&place.name, "text").unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(matches!(error, Error::NotAcknowledged { .. }), "{error}");
+    once().send(&place.name, "other").unwrap();
+    // Its sender can end as well.
+    drop(endless);
+    once().send(&place.name, "third").unwrap();
+    assert_eq!(listener.stop().unwrap().messages, 2);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["other", "third"]);
+}
+
+#[test]
+fn a_listener_stops_before_the_messages_that_wait_for_it() {
+    let place = place();
+    let (listener, told, release) = place.stepwise();
+    place.write(b"b25l\ndHdv\ndGhyZWU=\n");
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "one");
+    listener.stopper().stop();
+    release.send(()).unwrap();
+    drop(release);
+    let end = listener.join().unwrap();
+    assert_eq!((end.reason, end.messages), (Reason::Asked, 1));
+    assert_eq!(place.entries(), 0);
+}
+
+#[test]
+fn the_rest_of_a_line_that_was_given_up_is_no_message() {
+    let place = place();
+    let (listener, told, release) = place.stepwise();
+    let mut slow = OpenOptions::new().write(true).open(&place.name).unwrap();
+    let mut begin = || {
+        slow.write_all(b"aGVs").unwrap();
+        until("the listener is at it", || has_writer(place.ack()));
+        until("the line is given up", || !has_writer(place.ack()));
+    };
+    begin();
+    place.write(b"bG8=\ndGV4dA==\n");
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "text");
+    release.send(()).unwrap();
+    // Where its sender ends, the line does as well.
+    begin();
+    drop(slow);
+    until("the listener has seen it", || has_writer(&place.name));
+    let name = place.name.clone();
+    let sending = thread::spawn(move || once().send(&name, "next"));
+    assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "next");
+    release.send(()).unwrap();
+    sending.join().unwrap().unwrap();
+    listener.stop().unwrap();
+}
+
+#[test]
+fn a_listener_is_idle_where_a_line_never_ends() {
+    let place = place();
+    let idle = ListenOptions::new().max_message(100);
+    let idle = idle.idle_timeout(Some(Duration::from_millis(100)));
+    let listener = idle.listen(&place.name, |_| None).unwrap();
+    let mut endless = OpenOptions::new().write(true).open(&place.name).unwrap();
+    let started = Instant::now();
+    // Until nobody reads any more.
+    while endless.write_all(&[b'x'; 64 << 10]).is_ok() {
+        assert!(started.elapsed() < DEADLINE, "it listens still");
+    }
+    assert_eq!(listener.join().unwrap().reason, Reason::Idle);
+}
+
+#[test]
+fn a_sender_gives_up_where_answers_never_end() {
+    let place = place();
+    place.make(0o600);
+    let _listening = reader(&place.name);
+    let mut acks = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(place.ack())
+        .unwrap();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let flood = thread::spawn(move || {
+        let started = Instant::now();
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) && started.elapsed() < DEADLINE {
+            // As much as there is room for.
+            let _ = acks.write(&[b'x'; 4 << 10]);
+        }
+    });
+    let short = once().timeout(Some(Duration::from_millis(50)));
+    let error = short.send(&place.name, "text").unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+    assert!(!flood.is_finished(), "it went on for as long as they came");
+    drop(stop);
+    flood.join().unwrap();
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(crate) async fn listen(args: Listen) -> Result<(), Failure> {
     }
     let pipe = pipe(&args.common)?;
     let mut options = ListenOptions::new()
+        .access(args.common.access())
         .max_message(args.common.max_message())
         .max_messages(args.count)
         .idle_timeout(args.idle);

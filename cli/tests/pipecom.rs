@@ -42,6 +42,20 @@ fn it_ends_on_its_stop_message_or_when_idle() {
     listen(&place, &["--idle", "0.05"]).end().expect(0);
 }
 
+#[cfg(unix)]
+#[test]
+fn only_the_same_user_may_send_unless_anyone_may() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    for (options, mode) in [(&[] as &[&str], 0o600), (&["--anyone"], 0o666)] {
+        let listener = listen(&place, &[&["--count", "1"], options].concat());
+        let fifo = std::fs::metadata(&place.name).unwrap();
+        assert_eq!(fifo.permissions().mode() & 0o777, mode);
+        send(&place, &[&["text"], options].concat()).expect(0);
+        listener.end().expect(0);
+    }
+}
+
 #[test]
 fn what_it_cannot_do_is_a_usage_error() {
     let place = Place::new();

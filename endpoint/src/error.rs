@@ -152,7 +152,7 @@ pub enum Error {
     },
 
     /// Something else than a FIFO is at the path. It is never removed.
-    #[error("{address} is {found}, not a FIFO; remove it or choose another name")]
+    #[error("{address} is {found}, not a FIFO; choose another name, or remove it")]
     NotAFifo {
         /// Where.
         address: Address,

@@ -328,12 +328,12 @@ impl<F: FnMut(&str) -> Option<String>> Run<F> {
                 Received::Stopped => return Ok(Reason::Asked),
             };
             if options.stop_message.as_ref() == Some(&text) {
-                self.port.acknowledge();
+                self.port.acknowledge(&self.stop);
                 return Ok(Reason::StopMessage);
             }
             let result = (self.callback)(&text);
             *messages += 1;
-            self.port.acknowledge();
+            self.port.acknowledge(&self.stop);
             if let (Some(result), Some((pipe, sending))) = (result, &options.response)
                 && let Err(error) = sending.send(pipe, &result)
             {

@@ -72,6 +72,13 @@
 //! only when time is up. Whether one is there is seen by its reading, and by nothing
 //! else.
 //!
+//! A listener does not notice that somebody removed its FIFOs: it waits on, and senders
+//! find nobody. What cleans `/tmp` of old files does that, so choose a place that nobody
+//! cleans, such as the user's runtime directory.
+//!
+//! The signal `SIGPIPE` must be ignored, as Rust programs do unless told otherwise: a
+//! peer that goes in the middle would end the program.
+//!
 //! On Windows each message has a connection of its own, with its answer, and none of
 //! this can happen.
 //!

@@ -26,6 +26,7 @@ pub(crate) async fn run(args: Send) -> Result<(), Failure> {
     }
     let pipe = pipecom::pipe(&args.common)?;
     let options = SendOptions::new()
+        .listener(args.common.access())
         .timeout(Some(args.reach.timeout))
         .attempts(match (args.reach.attempts, args.reach.wait) {
             (None, false) => Some(ATTEMPTS),

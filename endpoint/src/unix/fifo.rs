@@ -8,6 +8,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -18,6 +20,11 @@ use super::lock::{self, Lock, Outcome};
 use crate::address::{Address, Place, Trust};
 use crate::error::Holder;
 use crate::{Access, Error, Peer, User};
+
+/// How long a listener waits for a sender that has its turn while nobody reads.
+const TURN_TIME: Duration = Duration::from_secs(1);
+/// How long between two looks.
+const TURN_PAUSE: Duration = Duration::from_millis(1);
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +76,27 @@ impl FifoPair {
         address_of(self.path.with_file_name(self.name(fifo)))
     }
 
-    /// Whether something is at the path: a listener, or what one left behind.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        stat(&self.directory, &self.message).is_ok()
+    /// Looks whether a FIFO of that owner is at the path: a listener's, or what one left
+    /// behind. Nobody can notice that, as they could if it were opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::NotAFifo`] and [`Error::WrongUser`] if what is
+    /// there cannot be trusted; [`Error::PermissionDenied`]; [`Error::Io`].
+    pub fn look(&self, owner: &Access) -> Result<(), Error> {
+        let address = self.address(Fifo::Message);
+        match stat(&self.directory, &self.message) {
+            Ok(found) => trusted(&found, &address, owner),
+            Err(Errno::NOENT) => Err(Error::NotFound {
+                tried: vec![address],
+            }),
+            Err(errno) => Err(denied_or("examine", &address, errno)),
+        }
+    }
+
+    /// Whether a FIFO is at the path.
+    fn is_there(&self) -> bool {
+        stat(&self.directory, &self.message).is_ok_and(|found| is_fifo(&found))
     }
 
     /// Opens one for reading. It does not wait for a writer, and neither do
@@ -157,17 +181,21 @@ impl FifoPair {
             pair: self,
             lock,
             made: Vec::new(),
+            turns: None,
             process: std::process::id(),
         };
         if claim.is_read()? {
             return Err(in_use(&address, Holder::default()));
         }
         if mode.contains(Mode::WOTH) {
-            claim.open_turns(mode)?;
+            claim.turns = Some(claim.open_turns(mode)?);
         }
         // The answers first: who sees the messages' one may count on both.
         drop(claim.have(Fifo::Ack, mode)?);
         let messages = claim.have(Fifo::Message, mode)?;
+        if let Some(turns) = claim.turns.take() {
+            turns.release();
+        }
         tracing::debug!(%address, %access, "listening on a FIFO");
         Ok((claim, messages))
     }
@@ -209,15 +237,7 @@ impl FifoPair {
         };
         let opened = rustix::fs::fstat(&fd)
             .map_err(|errno| Error::io("examining what is there", &address, errno))?;
-        if FileType::from_raw_mode(opened.st_mode) != FileType::Fifo {
-            return Err(Error::NotAFifo {
-                address,
-                found: "something else",
-            });
-        }
-        owner
-            .check(&Peer::new(User::Uid(opened.st_uid)))
-            .map_err(|error| error.at(&address))?;
+        trusted(&opened, &address, owner)?;
         Ok((fd, opened))
     }
 }
@@ -247,6 +267,9 @@ pub struct FifoClaim {
     pair: FifoPair,
     lock: Lock,
     made: Vec<(Fifo, Stat)>,
+    /// The turn to send, held until there is something to send to: nobody removes its
+    /// file meanwhile, and nobody afterwards.
+    turns: Option<Lock>,
     process: u32,
 }
 
@@ -284,16 +307,32 @@ impl FifoClaim {
         }
     }
 
-    /// Lets everyone take turns who may send. Nothing is there yet to send to, so
-    /// that nobody has the turn.
-    fn open_turns(&self, mode: Mode) -> Result<(), Error> {
+    /// Lets everyone take turns who may send. Nobody reads yet, so that no sender keeps
+    /// its turn for long.
+    fn open_turns(&self, mode: Mode) -> Result<Lock, Error> {
         let address = self.pair.address(Fifo::Ack);
-        if let Outcome::Held(lock) = Lock::acquire(&self.pair.directory, &self.pair.ack, &address)?
-        {
-            lock.set_mode(mode)
-                .map_err(|errno| Error::io("setting the mode of the lock", &address, errno))?;
+        let started = Instant::now();
+        loop {
+            match Lock::acquire(&self.pair.directory, &self.pair.ack, &address)? {
+                Outcome::Held(lock) => {
+                    return match lock.set_mode(mode) {
+                        Ok(()) => Ok(lock),
+                        Err(errno) => {
+                            Err(Error::io("setting the mode of the lock", &address, errno))
+                        }
+                    };
+                }
+                Outcome::Taken(_) if started.elapsed() < TURN_TIME => thread::sleep(TURN_PAUSE),
+                Outcome::Taken(holder) => return Err(in_use(&address, holder)),
+                Outcome::Denied(source) => {
+                    return Err(Error::PermissionDenied {
+                        doing: "lock",
+                        address,
+                        source,
+                    });
+                }
+            }
         }
-        Ok(())
     }
 }
 
@@ -302,8 +341,6 @@ impl Drop for FifoClaim {
         if std::process::id() != self.process {
             return;
         }
-        // Whoever has the turn removes its file, once the FIFO is gone.
-        let turn = (!self.made.is_empty()).then(|| self.pair.take_turn());
         let directory = &self.pair.directory;
         for (fifo, made) in &self.made {
             let name = self.pair.name(*fifo);
@@ -318,7 +355,16 @@ impl Drop for FifoClaim {
                 }
             }
         }
-        drop(turn);
+        // Whoever gives up a turn removes its file, once the FIFO is gone; nobody may have
+        // had one since.
+        match self.turns.take() {
+            Some(lock) => drop(Turn {
+                lock,
+                pair: &self.pair,
+            }),
+            None if !self.made.is_empty() => drop(self.pair.take_turn()),
+            None => {}
+        }
         self.lock.remove(directory);
     }
 }
@@ -331,6 +377,26 @@ fn make(pair: &FifoPair, fifo: Fifo, mode: Mode) -> Result<(), Errno> {
 #[cfg(target_vendor = "apple")]
 fn make(pair: &FifoPair, fifo: Fifo, mode: Mode) -> Result<(), Errno> {
     super::darwin::make_fifo(&pair.path.with_file_name(pair.name(fifo)), mode)
+}
+
+fn is_fifo(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+}
+
+/// Whether it is a FIFO, and whose.
+fn trusted(found: &Stat, address: &Address, owner: &Access) -> Result<(), Error> {
+    if !is_fifo(found) {
+        return Err(Error::NotAFifo {
+            address: address.clone(),
+            found: match FileType::from_raw_mode(found.st_mode) {
+                FileType::Symlink => "a symbolic link",
+                FileType::Directory => "a directory",
+                _ => "something else",
+            },
+        });
+    }
+    let peer = Peer::new(User::Uid(found.st_uid));
+    owner.check(&peer).map_err(|error| error.at(address))
 }
 
 fn address_of(path: PathBuf) -> Address {

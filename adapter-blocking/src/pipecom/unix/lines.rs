@@ -15,8 +15,17 @@ pub(super) struct Lines {
     taken: usize,
     /// In so many behind them there is no line feed.
     searched: usize,
-    /// The line that is coming is above the limit; nothing of it is kept.
-    discarding: bool,
+    coming: Coming,
+}
+
+/// What is done with the line that is coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coming {
+    Kept,
+    /// It is above the limit; nothing of it is kept.
+    TooLong,
+    /// It was given up; what still comes of it is passed over.
+    GivenUp,
 }
 
 /// A line that is complete.
@@ -33,7 +42,7 @@ impl Lines {
             bytes: Vec::new(),
             taken: 0,
             searched: 0,
-            discarding: false,
+            coming: Coming::Kept,
         }
     }
 
@@ -47,43 +56,73 @@ impl Lines {
 
     /// The next whole line, without its line feed.
     pub(super) fn take(&mut self) -> Option<Line> {
-        let rest = self.bytes.get(self.taken..).unwrap_or_default();
-        let found = rest
-            .iter()
-            .skip(self.searched)
-            .position(|byte| *byte == LINE_FEED);
-        let Some(found) = found else {
-            self.searched = rest.len();
-            if self.discarding || rest.len() > self.max {
-                self.discarding = true;
+        loop {
+            let rest = self.bytes.get(self.taken..).unwrap_or_default();
+            let found = rest
+                .iter()
+                .skip(self.searched)
+                .position(|byte| *byte == LINE_FEED);
+            let Some(found) = found else {
+                self.searched = rest.len();
+                if self.coming == Coming::Kept && rest.len() > self.max {
+                    self.coming = Coming::TooLong;
+                }
+                if self.is_discarding() {
+                    self.forget();
+                }
+                return None;
+            };
+            let length = self.searched + found;
+            let line = rest.get(..length).unwrap_or_default();
+            let line = match self.coming {
+                Coming::Kept if length <= self.max => Some(Line::Whole(line.to_vec())),
+                Coming::Kept | Coming::TooLong => Some(Line::TooLong),
+                Coming::GivenUp => None,
+            };
+            self.taken += length + 1;
+            self.searched = 0;
+            self.coming = Coming::Kept;
+            if self.taken == self.bytes.len() {
                 self.forget();
             }
-            return None;
-        };
-        let length = self.searched + found;
-        let line = rest.get(..length).unwrap_or_default();
-        let line = match self.discarding || length > self.max {
-            true => Line::TooLong,
-            false => Line::Whole(line.to_vec()),
-        };
-        self.taken += length + 1;
-        self.searched = 0;
-        self.discarding = false;
-        if self.taken == self.bytes.len() {
-            self.forget();
+            if line.is_some() {
+                return line;
+            }
         }
-        Some(line)
     }
 
-    /// Whether a line has begun whose end has not come.
+    /// Whether a line has begun whose end has not come, and that is not given up.
     pub(super) fn is_within(&self) -> bool {
-        self.discarding || self.taken < self.bytes.len()
+        match self.coming {
+            Coming::Kept => self.taken < self.bytes.len(),
+            Coming::TooLong => true,
+            Coming::GivenUp => false,
+        }
     }
 
-    /// Gives up the line that has begun; says how many bytes of it were kept.
+    /// Whether nothing is kept of the line that is coming.
+    pub(super) fn is_discarding(&self) -> bool {
+        self.coming != Coming::Kept
+    }
+
+    /// Whether the line that is coming was given up.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.coming == Coming::GivenUp
+    }
+
+    /// Gives up the line that has begun, up to its line feed; says how many bytes of it
+    /// were kept.
     pub(super) fn give_up(&mut self) -> usize {
+        let length = self.end();
+        self.coming = Coming::GivenUp;
+        length
+    }
+
+    /// Nothing more comes of the line that has begun: what comes next is another. Says
+    /// how many bytes of it were kept.
+    pub(super) fn end(&mut self) -> usize {
         let length = self.bytes.len() - self.taken;
-        self.discarding = false;
+        self.coming = Coming::Kept;
         self.forget();
         length
     }
@@ -116,7 +155,7 @@ mod tests {
         assert_eq!(lines.take(), whole(b"three"));
         assert_eq!(lines.take(), None);
         assert!(lines.is_within());
-        assert_eq!(lines.give_up(), 2);
+        assert_eq!(lines.end(), 2);
         assert!(!lines.is_within());
         lines.push(b"x\n");
         assert_eq!(lines.take(), whole(b"x"));
@@ -137,5 +176,24 @@ mod tests {
         assert_eq!(lines.take(), whole(b"fine"));
         assert_eq!(lines.take(), Some(Line::TooLong));
         assert!(!lines.is_within());
+    }
+
+    #[test]
+    fn a_line_that_was_given_up_is_passed_over_to_its_end() {
+        let mut lines = Lines::new(5);
+        lines.push(b"on");
+        assert_eq!(lines.take(), None);
+        assert_eq!(lines.give_up(), 2);
+        assert!(lines.is_given_up() && !lines.is_within());
+        lines.push(&[b'x'; 100]);
+        assert_eq!(lines.take(), None);
+        lines.push(b"e\ntwo\n");
+        assert_eq!(lines.take(), whole(b"two"));
+        assert!(!lines.is_given_up());
+        // Or to the end of all that comes.
+        lines.give_up();
+        lines.end();
+        lines.push(b"three\n");
+        assert_eq!(lines.take(), whole(b"three"));
     }
 }

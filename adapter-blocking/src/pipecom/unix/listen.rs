@@ -42,6 +42,9 @@ struct Ack {
     /// The sender did not read yet when this was opened, so it is of another make, or
     /// has gone.
     late: bool,
+    /// Nobody came for one that was waited with, nor would anybody for those that were
+    /// queued behind it.
+    deserted: bool,
 }
 
 impl Port {
@@ -72,6 +75,10 @@ impl Port {
         stop: &Stop,
     ) -> io::Result<Received> {
         loop {
+            // Also while messages are queued.
+            if stop.is_asked() {
+                return Ok(Received::Stopped);
+            }
             match self.lines.take() {
                 Some(Line::Whole(line)) => match codec::decode(line, self.max_message) {
                     Ok(text) => return Ok(Received::Message(text)),
@@ -104,8 +111,11 @@ impl Port {
         if stop.is_asked() {
             return Ok(Some(Received::Stopped));
         }
+        // What never ends may leave no moment to be waited for.
+        let in_time = in_time && !(self.lines.is_discarding() && until.is_over());
         if !in_time && within {
-            self.give_up("it took too long");
+            let bytes = self.lines.give_up();
+            self.unfinished(bytes, "it took too long");
             return Ok(None);
         }
         if !in_time {
@@ -121,26 +131,34 @@ impl Port {
                 self.lines
                     .push(self.chunk.get(..length).unwrap_or_default());
             }
-            Read::End if within => self.give_up("its sender has gone"),
-            Read::End | Read::Nothing => {}
+            Read::End => {
+                let bytes = self.lines.end();
+                if within {
+                    self.unfinished(bytes, "its sender has gone");
+                }
+            }
+            Read::Nothing => {}
         }
         Ok(None)
     }
 
     /// Tells the sender that its message was processed.
-    pub(in crate::pipecom) fn acknowledge(&mut self) {
-        let Some(ack) = &self.ack else { return };
+    pub(in crate::pipecom) fn acknowledge(&mut self, stop: &Stop) {
+        let Some(ack) = &mut self.ack else { return };
         let mut line = codec::encode(ACK);
         line.push(LINE_FEED);
-        let patience = if ack.late { ACK_TIME } else { Duration::ZERO };
-        let until = Deadline::after(Some(patience));
+        let patient = ack.late && !ack.deserted;
+        let until = Deadline::after(Some(if patient { ACK_TIME } else { Duration::ZERO }));
         let mut backoff =
             Backoff::between(Duration::from_micros(20), Duration::from_millis(5), seed());
         loop {
             match rustix::io::write(&ack.writer, &line) {
                 Ok(_) => break,
-                Err(Errno::PIPE) if !until.is_over() => until.pause(&mut backoff),
+                Err(Errno::PIPE) if !until.is_over() && !stop.is_asked() => {
+                    until.pause(&mut backoff);
+                }
                 Err(Errno::PIPE) => {
+                    ack.deserted |= patient;
                     tracing::debug!("nobody came for an acknowledgement");
                     break;
                 }
@@ -159,8 +177,7 @@ impl Port {
         self.close_ack();
     }
 
-    fn give_up(&mut self, why: &'static str) {
-        let bytes = self.lines.give_up();
+    fn unfinished(&self, bytes: usize, why: &'static str) {
         tracing::warn!(pipe = %self.claim.pair().address(Fifo::Message), bytes, why, "a message without an end; not acknowledged");
     }
 
@@ -176,6 +193,7 @@ impl Port {
             Ok(writer) => Ack {
                 writer,
                 late: false,
+                deserted: false,
             },
             Err(sealpipe_endpoint::Error::Refused { .. }) => {
                 // Only while somebody reads can it be opened for writing.
@@ -183,6 +201,7 @@ impl Port {
                 Ack {
                     writer: open()?,
                     late: true,
+                    deserted: false,
                 }
             }
             Err(error) => return Err(error.into()),
@@ -193,7 +212,9 @@ impl Port {
     /// Nothing is being received any more.
     fn rest(&mut self) -> io::Result<()> {
         self.close_ack();
-        if self.ack.is_none() && self.quiet.is_none() {
+        // The rest of a line that was given up may end with its sender, and that must be
+        // seen.
+        if self.ack.is_none() && self.quiet.is_none() && !self.lines.is_given_up() {
             let pair = self.claim.pair();
             self.quiet = Some(pair.open_writer(Fifo::Message, &Access::SameUser)?);
         }

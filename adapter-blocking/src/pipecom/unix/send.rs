@@ -21,12 +21,7 @@ const ANSWER: usize = 64;
 pub(in crate::pipecom) fn attempt(task: &Task<'_>) -> Result<(), Failed> {
     let pair = FifoPair::at(&task.pipe.0.0)?;
     // Before a turn is taken, which would leave its trace where nothing is.
-    if !pair.is_there() {
-        return Err(EndpointError::NotFound {
-            tried: vec![pair.address(Fifo::Message)],
-        }
-        .into());
-    }
+    pair.look(task.listener)?;
     let mut line = task.message.clone();
     line.push(LINE_FEED);
     let attempt = Attempt {
@@ -80,7 +75,12 @@ impl<'a> Attempt<'a> {
                     // Anew, for one that has seen a writer go tells its end for ever.
                     return Ok((messages, self.pair.open_reader(Fifo::Ack, owner)?));
                 }
-                Read::Bytes(_) => tracing::debug!("an acknowledgement for nobody was dropped"),
+                Read::Bytes(_) => {
+                    tracing::debug!("an acknowledgement for nobody was dropped");
+                    // There may be ever more.
+                    drop(messages);
+                    self.pause(doing, &mut backoff)?;
+                }
                 Read::Nothing => {
                     drop(messages);
                     let waited = wait_to_read(&acks, self.task.deadline);
@@ -134,14 +134,23 @@ impl<'a> Attempt<'a> {
                 return Ok(());
             }
             if let Some(fifo) = &messages {
-                if self.unread(fifo)? == 0 {
-                    messages = None;
-                } else if is_unread_for_ever(fifo) && self.take_back() {
-                    return Err(self.gone());
+                match self.unread(fifo) {
+                    Ok(0) => messages = None,
+                    Ok(_) if is_unread_for_ever(fifo) && self.is_ours_again(fifo) => {
+                        return Err(self.gone());
+                    }
+                    Ok(_) => {}
+                    // Only where one has to open it to know.
+                    Err(Failed::NotThere(_)) => {
+                        let reason = "it removed the FIFO instead, for it ended";
+                        return Err(self.task.not_acknowledged(reason).into());
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             if self.task.deadline.is_over() {
-                let outcome = match messages.is_some() && self.take_back() {
+                let is_ours = messages.is_some_and(|fifo| self.is_ours_again(&fifo));
+                let outcome = match is_ours {
                     true => Outcome::NotSent,
                     false => Outcome::Unknown,
                 };
@@ -180,6 +189,17 @@ impl<'a> Attempt<'a> {
     fn strange(&self) -> Failed {
         let reason = "what it answered is no acknowledgement";
         self.task.not_acknowledged(reason).into()
+    }
+
+    /// Whether nobody will ever read the message to its end.
+    fn is_ours_again(&self, messages: &OwnedFd) -> bool {
+        match rustix::fs::fstat(messages).is_ok_and(|fifo| fifo.st_nlink == 0) {
+            // A listener that ended has removed it. Without a name nobody opens it any
+            // more, and once nobody reads, what is in it goes with our descriptor. In
+            // this order.
+            true => is_unread_for_ever(messages) && matches!(self.unread(messages), Ok(1..)),
+            false => self.take_back(),
+        }
     }
 
     /// Takes the message back that nobody has read; false if it is not there whole.

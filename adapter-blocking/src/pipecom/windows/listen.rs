@@ -26,6 +26,9 @@ const MOST: usize = 48;
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// How long a sender may take to have room for its acknowledgement.
 const ACK_TIME: Duration = Duration::from_secs(5);
+/// The same once the listener is to stop: enough where there is room, and the system is
+/// slow to say so.
+const LAST_ACK_TIME: Duration = Duration::from_secs(1);
 /// How long to rest when the system has no room.
 const REST: Duration = Duration::from_millis(100);
 
@@ -36,7 +39,10 @@ pub(in crate::pipecom) struct Port {
     pipe: Pipe,
     /// In the order in which they were made.
     slots: Vec<Slot>,
-    /// The sender whose message is being processed.
+    /// Those that are done with. They are closed where another instance is open, for the
+    /// name goes with the last one.
+    gone: Vec<Slot>,
+    /// The sender whose message was read last, closed as those.
     current: Option<PipeWriter>,
     /// That of a text.
     max_message: usize,
@@ -56,7 +62,7 @@ enum Slot {
 enum Looked {
     Still(Slot),
     Message(String, PipeWriter),
-    Gone,
+    Gone(Slot),
 }
 
 impl Port {
@@ -79,6 +85,7 @@ impl Port {
             access: options.access.clone(),
             pipe: pipe.clone(),
             slots: vec![Slot::Waiting(instance)],
+            gone: Vec::new(),
             current: None,
             max_message: options.max_message,
         })
@@ -91,7 +98,14 @@ impl Port {
         stop: &Stop,
     ) -> io::Result<Received> {
         loop {
-            let room = self.refill();
+            // Also while messages are queued.
+            if stop.is_asked() {
+                return Ok(Received::Stopped);
+            }
+            let room = self.refill()?;
+            if !self.slots.is_empty() {
+                self.current = None;
+            }
             if let Some(text) = self.look()? {
                 return Ok(Received::Message(text));
             }
@@ -114,31 +128,25 @@ impl Port {
                 }
             }
             wait_any(&events, soonest.left())?;
-            if stop.is_asked() {
-                return Ok(Received::Stopped);
-            }
-            if until.is_over() {
+            if until.is_over() && !stop.is_asked() {
                 return Ok(Received::Nothing);
             }
         }
     }
 
     /// Tells the sender that its message was processed.
-    pub(in crate::pipecom) fn acknowledge(&mut self) {
-        let Some(mut writer) = self.current.take() else {
+    pub(in crate::pipecom) fn acknowledge(&mut self, stop: &Stop) {
+        let Some(writer) = &mut self.current else {
             return;
         };
-        let deadline = Deadline::after(Some(ACK_TIME));
+        let patience = match stop.is_asked() {
+            true => LAST_ACK_TIME,
+            false => ACK_TIME,
+        };
+        let deadline = Deadline::after(Some(patience));
         let written = writer
             .try_write_message(ACK.as_bytes().to_vec())
-            .and_then(|()| {
-                until(
-                    &mut writer,
-                    deadline,
-                    PipeWriter::event,
-                    PipeWriter::try_flush,
-                )
-            });
+            .and_then(|()| until(writer, deadline, PipeWriter::event, PipeWriter::try_flush));
         match written {
             Ok(Some(())) => {}
             Ok(None) => tracing::warn!(pipe = %self.pipe, "nobody came for an acknowledgement"),
@@ -148,19 +156,25 @@ impl Port {
         }
     }
 
-    /// Has enough instances wait; false if the system has no room for that.
-    fn refill(&mut self) -> bool {
+    /// Has enough instances wait; false if the system has no room for that. An error if
+    /// the name belongs to somebody else by now.
+    fn refill(&mut self) -> io::Result<bool> {
         while self.waiting() < WAITING && self.slots.len() < MOST {
             let made = self.claim.next_instance().map_err(io::Error::from);
             match made.and_then(PipeInstance::new) {
                 Ok(instance) => self.slots.push(Slot::Waiting(instance)),
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied && self.slots.is_empty() =>
+                {
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::warn!(pipe = %self.pipe, %error, "no further instance of the pipe");
-                    return false;
+                    return Ok(false);
                 }
             }
         }
-        true
+        Ok(true)
     }
 
     fn waiting(&self) -> usize {
@@ -182,8 +196,11 @@ impl Port {
                     self.current = Some(writer);
                     found = Some(text);
                 }
-                Looked::Gone => {}
+                Looked::Gone(slot) => self.gone.push(slot),
             }
+        }
+        if !self.slots.is_empty() || self.current.is_some() {
+            self.gone.clear();
         }
         Ok(found)
     }
@@ -208,40 +225,41 @@ impl Port {
                 }
                 Err(error) => {
                     tracing::debug!(pipe = %self.pipe, %error, "a sender did not connect");
-                    return Ok(Looked::Gone);
+                    return Ok(Looked::Gone(Slot::Waiting(instance)));
                 }
             },
         };
         let read = reader.try_read_message(codec::encoded_max(self.max_message));
+        let still = |reader, writer| Slot::Connected {
+            reader,
+            writer,
+            until,
+        };
         let message = match read {
             Ok(Some(message)) => message,
             Ok(None) => {
                 tracing::debug!(pipe = %self.pipe, "a sender has gone without a message");
-                return Ok(Looked::Gone);
+                return Ok(Looked::Gone(still(reader, writer)));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !until.is_over() => {
-                return Ok(Looked::Still(Slot::Connected {
-                    reader,
-                    writer,
-                    until,
-                }));
+                return Ok(Looked::Still(still(reader, writer)));
             }
             Err(error) => {
                 tracing::warn!(pipe = %self.pipe, %error, "no message; not acknowledged");
-                return Ok(Looked::Gone);
+                return Ok(Looked::Gone(still(reader, writer)));
             }
         };
         tracing::trace!(pipe = %self.pipe, bytes = message.len(), "read a message");
         let allowed = client_of(&reader).and_then(|client| self.access.check(&client));
         if let Err(error) = allowed {
             tracing::warn!(pipe = %self.pipe, %error, "a sender was refused");
-            return Ok(Looked::Gone);
+            return Ok(Looked::Gone(still(reader, writer)));
         }
         match codec::decode(message, self.max_message) {
             Ok(text) => Ok(Looked::Message(text, writer)),
             Err(why) => {
                 tracing::warn!(pipe = %self.pipe, %why, "not a message; not acknowledged");
-                Ok(Looked::Gone)
+                Ok(Looked::Gone(still(reader, writer)))
             }
         }
     }
