@@ -119,17 +119,15 @@ async fn accept_all<R: Runtime>(mut socket: Box<dyn TcpAccept>, upgrade: Arc<Upg
                     R::spawn(take_in(io, upgrade.clone(), permit));
                 }
             }
-            Err(error) => match accept_error_kind(&error) {
-                AcceptErrorKind::Pause => {
-                    tracing::warn!(%url, %error, "accepting rests");
-                    sleep::<R>(PAUSE).await;
-                }
-                AcceptErrorKind::Fatal => {
-                    tracing::error!(%url, %error, "accepting has become impossible");
-                    return;
-                }
-                _ => tracing::debug!(%url, %error, "a client left before it was accepted"),
-            },
+            Err(error) if accept_error_kind(&error) == AcceptErrorKind::Retry => {
+                tracing::debug!(%url, %error, "a client left before it was accepted");
+            }
+            // What is not known, too: networks have errors of their own, which are no
+            // reason to be deaf from then on.
+            Err(error) => {
+                tracing::warn!(%url, %error, "accepting rests");
+                sleep::<R>(PAUSE).await;
+            }
         }
     }
 }

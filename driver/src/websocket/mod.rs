@@ -104,11 +104,13 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for Io {}
 
 /// A TCP socket that listens, registered with a runtime.
 pub trait TcpAccept: Send {
-    /// The next client, and where it comes from.
+    /// The next client, and where it comes from. One that cannot be had is let go of, and
+    /// is no error.
     ///
     /// # Errors
-    /// What the system reports; see
-    /// [`accept_error_kind`](sealpipe_endpoint::accept_error_kind).
+    /// What the system reports of the listening socket; see
+    /// [`accept_error_kind`](sealpipe_endpoint::accept_error_kind). It is asked again
+    /// whatever that is.
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,
