@@ -236,9 +236,9 @@ impl<R: Runtime> Inlet<R> {
                     return Poll::Ready(Ok(Some(payload)));
                 }
                 Message::Close(close) => {
-                    let code = close.map(|close| u16::from(close.code));
-                    tracing::debug!(code, "the peer closes the WebSocket");
-                    return Poll::Ready(Ok(None));
+                    // The answer waits to go out, and nobody may write any more.
+                    let _ = Pin::new(&mut *socket).poll_flush(context);
+                    return Poll::Ready(farewell(close).map(|()| None));
                 }
                 // As ipcez takes it.
                 Message::Text(text) if matches!(self.carriage, Carriage::Messages { .. }) => {
@@ -256,6 +256,23 @@ impl<R: Runtime> Inlet<R> {
                 *fault = Some(frame(CloseCode::Policy, why));
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
+        }
+    }
+}
+
+/// Whether the peer closes because all is done.
+fn farewell(close: Option<CloseFrame>) -> io::Result<()> {
+    match close {
+        Some(close) if !matches!(u16::from(close.code), 1000 | 1001 | 1005) => {
+            let code = u16::from(close.code);
+            let reason = close.reason.as_str();
+            tracing::warn!(code, ?reason, "the peer closes the WebSocket for an error");
+            let why = format!("the peer closed the WebSocket with code {code}");
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+        }
+        _ => {
+            tracing::debug!("the peer closes the WebSocket");
+            Ok(())
         }
     }
 }
