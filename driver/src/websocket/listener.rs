@@ -1,6 +1,8 @@
 //! Accepting over TCP.
 
-use super::{ByteStream, TcpAccept, WebSocketError, reach, rustls, stream, stream::Carriage};
+use super::{
+    ByteStream, TcpAccept, WebSocketError, meter::Meter, reach, rustls, stream, stream::Carriage,
+};
 use crate::{
     Error, Listener, Runtime,
     listener::{Intake, PAUSE, Permit, spawn},
@@ -161,7 +163,7 @@ impl<R: Runtime> Upgrade<R> {
             path: self.url.path(),
             origins: &self.door.origins,
         };
-        let socket = accept_hdr_async_with_config(io, porter, Some(carriage.limits()))
+        let socket = accept_hdr_async_with_config(Meter::new(io), porter, Some(carriage.limits()))
             .await
             .map_err(|error| reach::describe(&self.url, error))?;
         let halves = stream::halves::<R>(socket, carriage, config.close_timeout());

@@ -46,7 +46,8 @@
 //! Nothing larger than [`max_message`](sealpipe_core::ConfigBuilder::max_message) is taken
 //! in, and one message at a time waits to go out beside what the connection counts; a peer
 //! that does not read has its writers wait. Pings are answered, a peer that sends a
-//! thousand of them (or of messages with nothing in them) in a second is closed. When the
+//! thousand of them (or of messages with nothing in them) in a second is closed, and so is one whose
+//! frames come to no message within eight times the largest and 64 KiB. When the
 //! connection has ended, the WebSocket is closed with its own handshake, for which
 //! [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout) is left.
 //!
@@ -80,6 +81,7 @@
 
 mod error;
 mod listener;
+mod meter;
 mod reach;
 mod stream;
 mod tls;

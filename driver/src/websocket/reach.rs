@@ -1,7 +1,9 @@
 //! From a URL to a WebSocket.
 
 use super::{
-    ByteStream, WebSocketError, rustls, stream,
+    ByteStream, WebSocketError,
+    meter::Meter,
+    rustls, stream,
     stream::{Carriage, Halves},
     system_roots,
 };
@@ -89,7 +91,7 @@ async fn open<R: Runtime>(
         error => describe(url, error).into(),
     };
     let request = url.to_string().into_client_request().map_err(broken)?;
-    let (socket, _) = client_async_with_config(request, io, Some(carriage.limits()))
+    let (socket, _) = client_async_with_config(request, Meter::new(io), Some(carriage.limits()))
         .await
         .map_err(broken)?;
     tracing::debug!(%url, "a WebSocket is open");

@@ -122,6 +122,8 @@ async fn what_breaks_the_rules_is_closed_with_the_reason<A: Adapter>() {
     let half = frame(BINARY, &[0; MAX / 2 + 1]);
     let rest = frame(CONTINUE, &[0; MAX / 2 + 1]);
     let flood = frame(FIN | PING, b"").repeat(5_000);
+    let mut hollow = frame(BINARY, b"x");
+    hollow.extend(frame(CONTINUE, b"").repeat(1_000_000));
     for (what, bytes, code) in [
         ("a length that is too large", too_long(FIN | BINARY), SIZE),
         (
@@ -140,6 +142,7 @@ async fn what_breaks_the_rules_is_closed_with_the_reason<A: Adapter>() {
         ),
         ("a long ping", frame(FIN | PING, &[0; 126]), PROTOCOL),
         ("a flood of pings", flood, POLICY),
+        ("a flood of fragments", hollow, POLICY),
     ] {
         within(async {
             let (mut listener, url) = listen::<A>();
@@ -163,7 +166,7 @@ async fn what_breaks_the_rules_is_closed_with_the_reason<A: Adapter>() {
                 .windows(4)
                 .any(|bytes| bytes[0] == FIN | CLOSE && bytes[2..] == code.to_be_bytes());
             // With much unread the system resets the stream, and the reason may be lost.
-            assert!(goodbye || what == "a flood of pings", "{what}: {answer:?}");
+            assert!(goodbye || what.starts_with("a flood"), "{what}: {answer:?}");
         })
         .await;
     }
