@@ -51,6 +51,14 @@
 //! connection has ended, the WebSocket is closed with its own handshake, for which
 //! [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout) is left.
 //!
+//! A WebSocket has one goodbye for both directions: the end of one is the end of the other,
+//! where a socket would go on in one. A peer that closes with the code of an error has not
+//! ended in order, and the connection is lost.
+//!
+//! tungstenite, which is below this, logs by the crate `log`, at level trace whole frames:
+//! what they carry, unless it is sealed. Where that level is on, leave it out
+//! (`tungstenite=debug`).
+//!
 //! # Who is at the other end
 //!
 //! A socket or a pipe says whose program is at the other end; TCP does not, not even on
