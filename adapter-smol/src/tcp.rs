@@ -30,10 +30,12 @@ impl TcpAccept for Listening {
     ) -> Poll<io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
         loop {
             match self.0.get_ref().accept() {
-                Ok((stream, from)) => {
-                    let stream = prepared(Async::new(stream)?)?;
-                    return Poll::Ready(Ok((stream, from)));
-                }
+                Ok((stream, from)) => match Async::new(stream).and_then(prepared) {
+                    Ok(stream) => return Poll::Ready(Ok((stream, from))),
+                    Err(error) => {
+                        tracing::debug!(%from, %error, "a client left as it was accepted");
+                    }
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.0.poll_readable(context))?;
                 }

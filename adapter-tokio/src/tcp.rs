@@ -29,7 +29,12 @@ impl TcpAccept for Listening {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn ByteStream>, SocketAddr)>> {
-        let (stream, from) = ready!(self.0.poll_accept(context))?;
-        Poll::Ready(Ok((prepared(stream)?, from)))
+        loop {
+            let (stream, from) = ready!(self.0.poll_accept(context))?;
+            match prepared(stream) {
+                Ok(stream) => return Poll::Ready(Ok((stream, from))),
+                Err(error) => tracing::debug!(%from, %error, "a client left as it was accepted"),
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     ReadHalf, Runtime, WriteHalf,
     transport::{Read, Transport, Write},
 };
-use bytes::BufMut;
+use bytes::{Buf, BufMut};
 use futures_util::task::{ArcWake, waker_ref};
 use sealpipe_core::{
     Connection as Core, RecvBuf, ResumeError, ResumePoint, SendBuf, Time,
@@ -376,16 +376,21 @@ impl<R: Runtime> Shared<R> {
         let waker = waker_ref(&self.signals);
         let mut context = Context::from_waker(&waker);
         loop {
-            let (more, shut) = self.with(|session, waiters| {
-                let more = session.poll_transmit(now, &mut writer.buf, waiters);
-                let done = !more && !writer.unflushed;
-                let shut = done && session.connection().wants_shutdown();
-                if done && !shut {
-                    look(session, waiters);
-                }
-                (more, shut)
-            });
-            if !more && !writer.unflushed && !shut {
+            // What is in a buffer of the stream's own is not told as written.
+            let flush = writer.unflushed && !writer.buf.has_remaining();
+            let (more, shut) = if flush {
+                (false, false)
+            } else {
+                self.with(|session, waiters| {
+                    let more = session.poll_transmit(now, &mut writer.buf, waiters);
+                    let shut = !more && session.connection().wants_shutdown();
+                    if !more && !shut {
+                        look(session, waiters);
+                    }
+                    (more, shut)
+                })
+            };
+            if !more && !flush && !shut {
                 return false;
             }
             let Some(io) = writer.io.as_mut() else {
@@ -416,10 +421,7 @@ impl<R: Runtime> Shared<R> {
             };
             armed.store(false, Ordering::SeqCst);
             match result {
-                Ok(0) if !more => {
-                    writer.unflushed = false;
-                    return false;
-                }
+                Ok(0) if !more => writer.unflushed = false,
                 Ok(n) if n > 0 => {
                     tracing::trace!(bytes = n, "wrote");
                     *step = Step::Progress;
@@ -601,8 +603,7 @@ impl<R: Runtime> Shared<R> {
     /// taken it for too long; says whether it is closed.
     pub(crate) fn close_if_drained(&self, now: Time) -> bool {
         let mut writer = lock(&self.writer);
-        let flushed =
-            writer.io.is_none() || (bytes::Buf::remaining(&writer.buf) == 0 && !writer.unflushed);
+        let flushed = writer.io.is_none() || (!writer.buf.has_remaining() && !writer.unflushed);
         let done =
             self.session(|session| (flushed && session.is_drained()) || session.is_overdue(now));
         if !done {

@@ -24,6 +24,11 @@ pub(crate) async fn timeout<R: Runtime, T>(
         if let Poll::Ready(value) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(value));
         }
+        // Where the future has used up what the runtime lets a task do in one go, the timer
+        // is not ready either, however late it is.
+        if R::now() >= deadline {
+            return Poll::Ready(Err(Elapsed));
+        }
         let timer = timer.get_or_insert_with(|| R::timer(deadline));
         Pin::new(timer).poll(context).map(|()| Err(Elapsed))
     })

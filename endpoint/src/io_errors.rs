@@ -37,19 +37,18 @@ pub fn accept_error_kind(error: &io::Error) -> AcceptErrorKind {
 }
 
 /// Whether an error of reading or writing only says that the peer is gone, as
-/// a read of zero bytes does: reset or broken pipe on Unix; 109, 232 and 233
-/// on Windows.
+/// a read of zero bytes does: reset, aborted or broken pipe, by kind or by the
+/// system's code; 109, 232 and 233 on Windows.
 #[must_use]
 pub fn is_end_of_stream(error: &io::Error) -> bool {
-    match error.raw_os_error() {
-        Some(code) => end_code(code),
-        None => matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        ),
-    }
+    // The kind knows the codes of Windows' sockets, too.
+    let is_end = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    is_end || error.raw_os_error().is_some_and(end_code)
 }
 
 #[cfg(unix)]
@@ -133,7 +132,7 @@ mod tests {
     #[cfg(unix)]
     const ENDS: &[i32] = &[libc::ECONNRESET, libc::EPIPE];
     #[cfg(windows)]
-    const ENDS: &[i32] = &[109, 232, 233];
+    const ENDS: &[i32] = &[109, 232, 233, 10053, 10054];
     #[cfg(unix)]
     const NO_END: i32 = libc::EAGAIN;
     #[cfg(windows)]

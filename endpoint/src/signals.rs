@@ -26,7 +26,8 @@ impl IpcezSignals {
     /// they give it, on Windows the name of the pipe, with or without `\\.\pipe\`.
     ///
     /// What a listener before left behind is not taken over: signals that nobody has
-    /// waited for would be taken for those of later messages. Dropped, they are gone.
+    /// waited for would be taken for those of later messages. Their names stay until
+    /// [`unlink`](Self::unlink).
     ///
     /// # Errors
     ///
@@ -37,10 +38,15 @@ impl IpcezSignals {
             let name = name_of(endpoint, what);
             Signal::claim(&name).map_err(|source| Error::io("making a signal", name, source))
         };
-        Ok(IpcezSignals {
-            ready: signal("data_ready")?,
-            acked: signal("data_acked")?,
-        })
+        let ready = signal("data_ready")?;
+        match signal("data_acked") {
+            Ok(acked) => Ok(IpcezSignals { ready, acked }),
+            Err(error) => {
+                #[cfg(target_os = "linux")]
+                ready.unlink();
+                Err(error)
+            }
+        }
     }
 
     /// There are none on this system.
@@ -54,6 +60,17 @@ impl IpcezSignals {
             what: String::from("ipcez's signals"),
             hint: "ipcez itself knows of Linux and Windows only",
         })
+    }
+
+    /// Takes the names away, so that nothing is left behind; whoever has found the signals
+    /// keeps them. For the listener, while the endpoint is still its own: after that the
+    /// names may be those of the next one's. On Windows names go with their last user.
+    pub fn unlink(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            self.ready.unlink();
+            self.acked.unlink();
+        }
     }
 
     /// Says that a message is there to be read.

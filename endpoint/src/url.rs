@@ -99,7 +99,8 @@ impl Url {
     pub(crate) fn unsupported(&self) -> Error {
         Error::Unsupported {
             what: format!("the URL {self}"),
-            hint: "it is no socket and no pipe; use it with an adapter that has the feature `websocket`",
+            hint: "it is no socket and no pipe, and a stream without the protocol does not go over it; \
+                   use it with a connection or listener of an adapter that has the feature `websocket`",
         }
     }
 }

@@ -18,6 +18,7 @@ sealpipe_tests::on_every_adapter! {
     ;
     of futures:
     an_originals_send_is_acknowledged,
+    who_outlives_its_listener_leaves_the_signals_of_the_next,
     an_original_is_told_that_there_is_something_to_read,
     an_original_that_has_lost_its_place_does_no_harm,
     a_remote_original_sends_and_receives,
@@ -152,6 +153,39 @@ async fn an_originals_send_is_acknowledged<R: Asynchronous>() {
             }
             return;
         }
+    })
+    .await;
+}
+
+/// The signals are the endpoint's, and so the next listener's.
+async fn who_outlives_its_listener_leaves_the_signals_of_the_next<R: Asynchronous>() {
+    within(async {
+        let place = Place::new();
+        let first = async {
+            let mut listener = Listener::<R>::bind(&place.text).unwrap();
+            let client = ipcez::connect::<R>(&place.text).await.unwrap();
+            (client, listener.accept().await.unwrap())
+        };
+        let outlives = first.await;
+        let listener = loop {
+            // The endpoint is given back in the background.
+            match Listener::<R>::bind(&place.text) {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        drop(outlives);
+        #[cfg(target_os = "linux")]
+        {
+            let name = place.text.replace(['/', '.'], "_");
+            let names = ["data_ready", "data_acked"]
+                .map(|what| format!("/dev/shm/sem.ipcez_{name}_{what}"));
+            assert!(names.iter().all(|name| std::fs::exists(name).unwrap()));
+            drop(listener);
+            assert!(!names.iter().any(|name| std::fs::exists(name).unwrap()));
+        }
+        #[cfg(windows)]
+        drop(listener);
     })
     .await;
 }
@@ -369,7 +403,7 @@ fn nothing_is_left_of_the_signals() {
         let signals = sealpipe_endpoint::IpcezSignals::claim(&place.text).unwrap();
         signals.acked();
         assert_eq!(left(), 2);
-        drop(signals);
+        signals.unlink();
         assert_eq!(left(), 0);
     }
     let impossible = sealpipe_endpoint::IpcezSignals::claim("a\0b");

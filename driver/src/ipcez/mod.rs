@@ -129,7 +129,6 @@ pub enum ConnectError {
 }
 
 /// ipcez's own wire, plain: what [`connect`] speaks.
-///
 pub fn config() -> Config {
     let builder = Config::plain().wire(Wire::Be32).max_message(MAX_MESSAGE);
     // These limits get along with each other.
@@ -176,5 +175,15 @@ fn guide(error: &ConnectError) {
             io::stderr(),
             "sealpipe: cannot start the connection: {error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_configuration_is_of_ipcezs_wire() {
+        let config = super::config();
+        assert_eq!(config.wire(), sealpipe_core::Wire::Be32);
+        assert_eq!(config.max_message(), super::MAX_MESSAGE);
     }
 }

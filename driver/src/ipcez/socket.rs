@@ -188,3 +188,13 @@ impl<R: Runtime> Listener<R> {
         self.listener.address()
     }
 }
+
+impl<R: Runtime> Drop for Listener<R> {
+    fn drop(&mut self) {
+        // Before the endpoint is given back. Sockets that live on keep the signals, whose
+        // names may be the next listener's by the time they go.
+        if let Some(signals) = &self.signals {
+            signals.unlink();
+        }
+    }
+}

@@ -37,8 +37,6 @@ use std::{
     time::Duration,
 };
 
-/// Finished handshakes that wait for `accept`.
-const READY: usize = 128;
 /// How long accepting rests when the process or the system is out of something.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
@@ -73,8 +71,8 @@ impl<R: Runtime> ListenOptions<R> {
         self
     }
 
-    /// How many handshakes may run at once. Who comes when all are taken is told
-    /// to try again later.
+    /// How many handshakes may run at once, those that are done and wait for `accept`
+    /// among them. Who comes when all are taken is told to try again later.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes = handshakes;
         self
@@ -145,7 +143,7 @@ impl<R: Runtime> ListenOptions<R> {
         address: Address,
         start: impl FnOnce(Intake<R>) -> Result<Vec<AbortHandle>, Error>,
     ) -> Result<Listener<R>, Error> {
-        let (ready, accepted) = mpsc::channel(READY);
+        let (ready, accepted) = mpsc::unbounded();
         let intake = Intake {
             config: self.config.clone(),
             access: self.access.clone(),
@@ -171,7 +169,7 @@ impl<R: Runtime> ListenOptions<R> {
 /// were accepted live on.
 pub struct Listener<R: Runtime> {
     address: Address,
-    accepted: mpsc::Receiver<Connection<R>>,
+    accepted: mpsc::UnboundedReceiver<(Connection<R>, Permit)>,
     acceptors: Vec<AbortHandle>,
 }
 
@@ -195,9 +193,15 @@ impl<R: Runtime> Listener<R> {
     /// [`Error::ListenerClosed`] if listening became impossible; what failed was
     /// logged.
     pub async fn accept(&mut self) -> Result<Connection<R>, Error> {
-        poll_fn(|context| Pin::new(&mut self.accepted).poll_next(context))
+        poll_fn(|context| self.poll_accept(context))
             .await
             .ok_or(Error::ListenerClosed)
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Option<Connection<R>>> {
+        let next = Pin::new(&mut self.accepted).poll_next(context);
+        // Its place among the handshakes is free with this.
+        next.map(|next| next.map(|(connection, _permit)| connection))
     }
 
     /// The connections, as a stream.
@@ -237,7 +241,7 @@ impl<R: Runtime> Stream for Incoming<'_, R> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Connection<R>>> {
-        Pin::new(&mut self.0.accepted).poll_next(context)
+        self.0.poll_accept(context)
     }
 }
 
@@ -251,14 +255,14 @@ pub(crate) fn spawn<R: Runtime>(task: impl Future<Output = ()> + Send + 'static)
     abort
 }
 
-/// How many handshakes run, and how many may.
+/// How many handshakes run or wait for `accept`, and how many may.
 #[derive(Clone)]
 struct Handshakes {
     running: Arc<AtomicUsize>,
     max: usize,
 }
 
-/// A place among the handshakes.
+/// A place among the handshakes, kept until `accept` takes the connection.
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
 impl Handshakes {
@@ -284,7 +288,8 @@ pub(crate) struct Intake<R: Runtime> {
     access: Access,
     address: Address,
     handshakes: Handshakes,
-    ready: mpsc::Sender<Connection<R>>,
+    /// The permits bound it.
+    ready: mpsc::UnboundedSender<(Connection<R>, Permit)>,
     sessions: Arc<Sessions<R>>,
 }
 
@@ -328,7 +333,7 @@ impl<R: Runtime> Intake<R> {
         &self,
         transport: Transport<R>,
         peer: Arc<OnceLock<Peer>>,
-        _permit: Permit,
+        permit: Permit,
     ) {
         let config = self.config.clone();
         let opening = Opening::begin(transport, Role::Responder, config, peer, None);
@@ -340,11 +345,8 @@ impl<R: Runtime> Intake<R> {
             // The stream of a connection that was accepted before.
             Ok(None) => {}
             Ok(Some(connection)) => {
-                let mut ready = self.ready.clone();
-                // Errors mean that the listener has gone, and the connection with it.
-                if poll_fn(|context| ready.poll_ready(context)).await.is_ok() {
-                    let _ = ready.start_send(connection);
-                }
+                // An error means that the listener has gone, and the connection with it.
+                let _ = self.ready.unbounded_send((connection, permit));
             }
             Err(error) if is_visit(&error) => {
                 let address = &self.address;

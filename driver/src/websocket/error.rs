@@ -30,7 +30,8 @@ pub enum WebSocketError {
     /// A listener's URL must name an address of this machine.
     #[error(
         "{url} cannot be listened at: a listener's host is localhost or an IP address; \
-         0.0.0.0 and [::] stand for all of this machine's"
+         0.0.0.0 stands for all of this machine's, and so does [::], on Windows for those of \
+         version 6 only"
     )]
     NotAnAddress {
         /// Where.

@@ -1,6 +1,8 @@
 //! Accepting over TCP.
 
-use super::{ByteStream, TcpAccept, WebSocketError, reach, rustls, stream, stream::Carriage};
+use super::{
+    ByteStream, TcpAccept, WebSocketError, meter::Meter, reach, rustls, stream, stream::Carriage,
+};
 use crate::{
     Error, Listener, Runtime,
     listener::{Intake, PAUSE, Permit, spawn},
@@ -119,17 +121,15 @@ async fn accept_all<R: Runtime>(mut socket: Box<dyn TcpAccept>, upgrade: Arc<Upg
                     R::spawn(take_in(io, upgrade.clone(), permit));
                 }
             }
-            Err(error) => match accept_error_kind(&error) {
-                AcceptErrorKind::Pause => {
-                    tracing::warn!(%url, %error, "accepting rests");
-                    sleep::<R>(PAUSE).await;
-                }
-                AcceptErrorKind::Fatal => {
-                    tracing::error!(%url, %error, "accepting has become impossible");
-                    return;
-                }
-                _ => tracing::debug!(%url, %error, "a client left before it was accepted"),
-            },
+            Err(error) if accept_error_kind(&error) == AcceptErrorKind::Retry => {
+                tracing::debug!(%url, %error, "a client left before it was accepted");
+            }
+            // What is not known, too: networks have errors of their own, which are no
+            // reason to be deaf from then on.
+            Err(error) => {
+                tracing::warn!(%url, %error, "accepting rests");
+                sleep::<R>(PAUSE).await;
+            }
         }
     }
 }
@@ -163,7 +163,7 @@ impl<R: Runtime> Upgrade<R> {
             path: self.url.path(),
             origins: &self.door.origins,
         };
-        let socket = accept_hdr_async_with_config(io, porter, Some(carriage.limits()))
+        let socket = accept_hdr_async_with_config(Meter::new(io), porter, Some(carriage.limits()))
             .await
             .map_err(|error| reach::describe(&self.url, error))?;
         let halves = stream::halves::<R>(socket, carriage, config.close_timeout());

@@ -46,9 +46,18 @@
 //! Nothing larger than [`max_message`](sealpipe_core::ConfigBuilder::max_message) is taken
 //! in, and one message at a time waits to go out beside what the connection counts; a peer
 //! that does not read has its writers wait. Pings are answered, a peer that sends a
-//! thousand of them (or of messages with nothing in them) in a second is closed. When the
+//! thousand of them (or of messages with nothing in them) in a second is closed, and so is one whose
+//! frames come to no message within eight times the largest and 64 KiB. When the
 //! connection has ended, the WebSocket is closed with its own handshake, for which
 //! [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout) is left.
+//!
+//! A WebSocket has one goodbye for both directions: the end of one is the end of the other,
+//! where a socket would go on in one. A peer that closes with the code of an error has not
+//! ended in order, and the connection is lost.
+//!
+//! tungstenite, which is below this, logs by the crate `log`, at level trace whole frames:
+//! what they carry, unless it is sealed. Where that level is on, leave it out
+//! (`tungstenite=debug`).
 //!
 //! # Who is at the other end
 //!
@@ -80,6 +89,7 @@
 
 mod error;
 mod listener;
+mod meter;
 mod reach;
 mod stream;
 mod tls;
@@ -104,11 +114,13 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for Io {}
 
 /// A TCP socket that listens, registered with a runtime.
 pub trait TcpAccept: Send {
-    /// The next client, and where it comes from.
+    /// The next client, and where it comes from. One that cannot be had is let go of, and
+    /// is no error.
     ///
     /// # Errors
-    /// What the system reports; see
-    /// [`accept_error_kind`](sealpipe_endpoint::accept_error_kind).
+    /// What the system reports of the listening socket; see
+    /// [`accept_error_kind`](sealpipe_endpoint::accept_error_kind). It is asked again
+    /// whatever that is.
     fn poll_accept(
         &mut self,
         context: &mut Context<'_>,

@@ -1,7 +1,9 @@
 //! From a URL to a WebSocket.
 
 use super::{
-    ByteStream, WebSocketError, rustls, stream,
+    ByteStream, WebSocketError,
+    meter::Meter,
+    rustls, stream,
     stream::{Carriage, Halves},
     system_roots,
 };
@@ -74,13 +76,8 @@ async fn open<R: Runtime>(
         io
     };
     let broken = |error| match error {
-        // It took the stream and let it go, as a server that ends or begins.
-        Tungstenite::Io(error) if sealpipe_endpoint::is_end_of_stream(&error) => {
-            Error::Connection(ConnectionError::Lost(Lost::Silent))
-        }
-        Tungstenite::Protocol(ProtocolError::HandshakeIncomplete) => {
-            Error::Connection(ConnectionError::Lost(Lost::Silent))
-        }
+        Tungstenite::Io(error) if is_end(&error) => silent(),
+        Tungstenite::Protocol(ProtocolError::HandshakeIncomplete) => silent(),
         // A proxy whose server is not there just now.
         Tungstenite::Http(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
             let address = url.address();
@@ -89,11 +86,20 @@ async fn open<R: Runtime>(
         error => describe(url, error).into(),
     };
     let request = url.to_string().into_client_request().map_err(broken)?;
-    let (socket, _) = client_async_with_config(request, io, Some(carriage.limits()))
+    let (socket, _) = client_async_with_config(request, Meter::new(io), Some(carriage.limits()))
         .await
         .map_err(broken)?;
     tracing::debug!(%url, "a WebSocket is open");
     Ok(stream::halves(socket, carriage, config.close_timeout()))
+}
+
+/// The server took the stream and let it go, as one that ends or begins.
+fn silent() -> Error {
+    Error::Connection(ConnectionError::Lost(Lost::Silent))
+}
+
+fn is_end(error: &io::Error) -> bool {
+    sealpipe_endpoint::is_end_of_stream(error) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// The first of the host's addresses that answers.
@@ -109,10 +115,13 @@ async fn dial<R: Runtime>(url: &Url, limit: Duration) -> Result<Box<dyn ByteStre
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
         tracing::debug!(%url, %address, %error, "not connected");
-        worst = Some(error);
+        // Of several, one says that nobody listens yet: that is worth waiting for.
+        if !worst.as_ref().is_some_and(is_refused) {
+            worst = Some(error);
+        }
     }
     match worst {
-        Some(source) if source.kind() != io::ErrorKind::ConnectionRefused => Err(Error::Io {
+        Some(source) if !is_refused(&source) => Err(Error::Io {
             doing: "connecting to the host of a WebSocket",
             source,
         }),
@@ -121,6 +130,10 @@ async fn dial<R: Runtime>(url: &Url, limit: Duration) -> Result<Box<dyn ByteStre
         }
         .into()),
     }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 /// The addresses of the host. The system's own call blocks, so that a thread makes it.
@@ -166,14 +179,17 @@ async fn secure(
             reason,
         })?,
     };
-    let failed = |source| WebSocketError::Tls {
-        url: url.clone(),
-        source,
+    let failed = |source| {
+        let url = url.clone();
+        WebSocketError::Tls { url, source }
     };
     let name = rustls::pki_types::ServerName::try_from(url.host().to_owned())
         .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let stream = TlsConnector::from(tls).connect(name, io).await;
-    Ok(stream.map_err(failed)?)
+    match TlsConnector::from(tls).connect(name, io).await {
+        Ok(stream) => Ok(stream),
+        Err(error) if is_end(&error) => Err(silent()),
+        Err(error) => Err(failed(error).into()),
+    }
 }
 
 /// What a handshake that failed means.

@@ -1,6 +1,6 @@
 //! A WebSocket as the two directions of a stream.
 
-use super::ByteStream;
+use super::meter::Meter;
 use crate::{
     ReadHalf, Runtime, Spare, WriteHalf, shared::lock, timeout::timeout, transport::Transport,
 };
@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-type Socket = WebSocketStream<Box<dyn ByteStream>>;
+pub(crate) type Socket = WebSocketStream<Meter>;
 
 /// The most that one message of the stream carries.
 const MESSAGE: usize = 64 << 10;
@@ -38,6 +38,8 @@ const MESSAGE: usize = 64 << 10;
 const HEADS: usize = 512;
 /// How much is read at once.
 const READ: usize = 16 << 10;
+/// The head of a control frame, with its mask.
+const CONTROL_HEAD: usize = 6;
 /// How many messages without a byte in them, pings among them, may come in a second.
 const IDLE_MESSAGES: u32 = 1_000;
 
@@ -63,6 +65,12 @@ impl Carriage {
         };
         let largest = config.max_message().saturating_add(added);
         Some(Carriage::Messages { wire, largest })
+    }
+
+    /// How many bytes may come before there is a message: with its head, a fragment of one
+    /// byte is seven.
+    fn patience(self) -> usize {
+        self.largest().saturating_mul(8).saturating_add(64 << 10)
     }
 
     fn largest(self) -> usize {
@@ -222,11 +230,23 @@ impl<R: Runtime> Inlet<R> {
         let mut shared = lock(&self.shared);
         let Shared { socket, fault } = &mut *shared;
         loop {
-            let message = match ready!(Pin::new(&mut *socket).poll_next(context)) {
+            let polled = Pin::new(&mut *socket).poll_next(context);
+            if polled.is_pending() && socket.get_ref().unaccounted() > self.carriage.patience() {
+                return Poll::Ready(Err(flood(fault, "too many frames with nothing in them")));
+            }
+            let message = match ready!(polled) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Poll::Ready(Err(self::fault(error, fault))),
                 None => return Poll::Ready(Ok(None)),
             };
+            // Control frames may come for ever where there are no messages.
+            let found = match &message {
+                Message::Ping(payload) | Message::Pong(payload) => {
+                    payload.len().saturating_add(CONTROL_HEAD)
+                }
+                _ => usize::MAX,
+            };
+            socket.get_mut().account(found);
             let is_read = |payload: &Bytes| match self.carriage {
                 Carriage::Stream => !payload.is_empty(),
                 Carriage::Messages { .. } => true,
@@ -236,9 +256,9 @@ impl<R: Runtime> Inlet<R> {
                     return Poll::Ready(Ok(Some(payload)));
                 }
                 Message::Close(close) => {
-                    let code = close.map(|close| u16::from(close.code));
-                    tracing::debug!(code, "the peer closes the WebSocket");
-                    return Poll::Ready(Ok(None));
+                    // The answer waits to go out, and nobody may write any more.
+                    let _ = Pin::new(&mut *socket).poll_flush(context);
+                    return Poll::Ready(farewell(close).map(|()| None));
                 }
                 // As ipcez takes it.
                 Message::Text(text) if matches!(self.carriage, Carriage::Messages { .. }) => {
@@ -252,10 +272,31 @@ impl<R: Runtime> Inlet<R> {
                 _ => {}
             }
             if self.idle.is_flood::<R>() {
-                let why = "too many messages with nothing in them";
-                *fault = Some(frame(CloseCode::Policy, why));
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+                return Poll::Ready(Err(flood(fault, "too many messages with nothing in them")));
             }
+        }
+    }
+}
+
+/// The peer sends much and says nothing.
+fn flood(fault: &mut Option<CloseFrame>, why: &'static str) -> io::Error {
+    *fault = Some(frame(CloseCode::Policy, why));
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Whether the peer closes because all is done.
+fn farewell(close: Option<CloseFrame>) -> io::Result<()> {
+    match close {
+        Some(close) if !matches!(u16::from(close.code), 1000 | 1001 | 1005) => {
+            let code = u16::from(close.code);
+            let reason = close.reason.as_str();
+            tracing::warn!(code, ?reason, "the peer closes the WebSocket for an error");
+            let why = format!("the peer closed the WebSocket with code {code}");
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+        }
+        _ => {
+            tracing::debug!("the peer closes the WebSocket");
+            Ok(())
         }
     }
 }

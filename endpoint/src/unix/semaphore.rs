@@ -5,7 +5,7 @@ use std::ffi::{CString, c_uint};
 use std::io;
 use std::ptr::NonNull;
 
-/// A semaphore that this process has made. Dropped, it is gone.
+/// A semaphore that this process has made. Its name stays until it is unlinked.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
     semaphore: NonNull<libc::sem_t>,
@@ -40,6 +40,13 @@ impl Semaphore {
         }
     }
 
+    /// Takes its name away; those who have opened it keep it.
+    pub(crate) fn unlink(&self) {
+        // SAFETY: the name ends with a NUL and lives until after the call. An error says
+        // that it has gone already.
+        unsafe { libc::sem_unlink(self.name.as_ptr()) };
+    }
+
     /// Counts up. What is more than it can count is lost.
     pub(crate) fn set(&self) {
         // SAFETY: it is open until it is dropped.
@@ -51,10 +58,7 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        // SAFETY: it is open, and nobody uses it after this; the name ends with a NUL.
-        unsafe {
-            libc::sem_close(self.semaphore.as_ptr());
-            libc::sem_unlink(self.name.as_ptr());
-        }
+        // SAFETY: it is open, and nobody uses it after this.
+        unsafe { libc::sem_close(self.semaphore.as_ptr()) };
     }
 }

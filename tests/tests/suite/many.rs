@@ -2,7 +2,7 @@
 
 use sealpipe_driver::{
     Error,
-    vocabulary::{Access, AckLevel, ConnectionError, Message, Outcome, Status},
+    vocabulary::{Access, AckLevel, Config, ConnectionError, Endpoint, Message, Outcome, Status},
 };
 use sealpipe_tests::{
     Adapter,
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 sealpipe_tests::on_every_adapter! {
     clients_wait_for_their_server,
-    who_comes_while_all_handshakes_are_taken_is_told_to_come_again;
+    who_comes_while_all_handshakes_are_taken_is_told_to_come_again,
+    who_is_not_accepted_keeps_its_place;
     on two threads: two_hundred_at_once
 }
 
@@ -116,20 +117,7 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             for _ in 0..2 {
                 silent.push(raw::connect_patiently(&place.endpoint).await);
             }
-            let limit = Duration::from_millis(500);
-            let connecting = R::connect_within(limit, false, &place.endpoint, config.clone());
-            let error = connecting.await.unwrap_err();
-            // Under Wine the pipe may be gone before the client has read why.
-            if cfg!(unix) {
-                let Error::Timeout {
-                    last: Some(last), ..
-                } = &error
-                else {
-                    panic!("{name}: {error}")
-                };
-                let busy = ConnectionError::Refused(Status::Busy);
-                assert_eq!(last.connection(), Some(&busy), "{name}");
-            }
+            is_told_to_come_again::<R>(name, &place.endpoint, config.clone()).await;
             // One leaves, and makes room.
             silent.pop();
             let (client, server) = tokio::join!(
@@ -139,5 +127,47 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             drop((client.unwrap(), server.unwrap()));
         })
         .await;
+    }
+}
+
+async fn who_is_not_accepted_keeps_its_place<R: Adapter>() {
+    for (name, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let place = place();
+            let access = Access::SameUser;
+            let listener = sealpipe_endpoint::listen(&place.endpoint, &access).unwrap();
+            let mut listener = R::listen(listener, 2, config.clone()).unwrap();
+            let mut ready = Vec::new();
+            for _ in 0..2 {
+                ready.push(R::connect(&place.endpoint, config.clone()).await.unwrap());
+            }
+            is_told_to_come_again::<R>(name, &place.endpoint, config.clone()).await;
+            // Accepted, they make room; the attempt that was given up may take one place.
+            let servers = (
+                listener.accept().await.unwrap(),
+                listener.accept().await.unwrap(),
+            );
+            let connecting = R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config);
+            drop((connecting.await.unwrap(), servers));
+        })
+        .await;
+    }
+}
+
+async fn is_told_to_come_again<R: Adapter>(name: &str, endpoint: &Endpoint, config: Config) {
+    let limit = Duration::from_millis(500);
+    let connecting = R::connect_within(limit, false, endpoint, config);
+    let error = connecting.await.expect_err("there was room");
+    // Under Wine the pipe may be gone before the client has read why.
+    if cfg!(unix) {
+        let Error::Timeout {
+            last: Some(last), ..
+        } = &error
+        else {
+            panic!("{name}: {error}")
+        };
+        let busy = ConnectionError::Refused(Status::Busy);
+        assert_eq!(last.connection(), Some(&busy), "{name}");
     }
 }
