@@ -97,7 +97,7 @@ fn two(wire: Wire, script: &[u8], cut: usize, eager: bool) {
     let mut sides = [Role::Initiator, Role::Responder].map(|role| side(wire, role));
     let mut sent = [Vec::new(), Vec::new()];
     let now = seconds(1);
-    let mut carry = |sides: &mut [Side; 2]| {
+    let carry = |sides: &mut [Side; 2]| {
         for from in [0, 1] {
             let bytes = sides[from].take_output(now);
             bring(&mut sides[1 - from], &bytes, cut, eager);
