@@ -178,8 +178,7 @@ struct Porter<'a> {
 }
 
 impl Callback for Porter<'_> {
-    // The type is the other crate's.
-    #[allow(clippy::result_large_err)]
+    #[allow(clippy::result_large_err, reason = "the type is the other crate's")]
     fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
         let asked = request
             .uri()
