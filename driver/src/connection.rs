@@ -6,7 +6,7 @@ use crate::{
     halves::Gather,
     memory,
     opening::Opening,
-    shared::{Now, Shared},
+    shared::{First, Now, Shared},
     timeout::timeout,
     transport::Transport,
 };
@@ -77,13 +77,13 @@ impl<'a, R: Runtime> Waiting<'a, R> {
         &mut self,
         context: &Context<'_>,
         interest: Interest,
-        write_first: bool,
+        first: First,
         ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
         let now = std::mem::take(&mut self.now);
-        let poll =
-            self.shared
-                .poll_wait(context, now, &mut self.place, interest, write_first, ready);
+        let poll = self
+            .shared
+            .poll_wait(context, now, &mut self.place, interest, first, ready);
         self.waits = poll.is_pending();
         poll
     }
@@ -468,7 +468,7 @@ pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming
     }
     let mut waiting = Waiting::new(shared);
     let received = poll_fn(|context| {
-        waiting.poll(context, Interest::Message, false, |session| {
+        waiting.poll(context, Interest::Message, First::Read, |session| {
             session.poll_recv()
         })
     })
@@ -520,12 +520,15 @@ pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error
     let limit = owner.config.send_timeout();
     let mut waiting = Waiting::new(shared);
     let answer = poll_fn(|context| {
-        waiting.poll(context, Interest::Progress, true, |session| {
-            match session.round_trip(asked) {
+        waiting.poll(
+            context,
+            Interest::Progress,
+            First::Write,
+            |session| match session.round_trip(asked) {
                 Some(round_trip) => Some(Ok(round_trip)),
                 None => session.connection().end().cloned().map(Err),
-            }
-        })
+            },
+        )
     });
     match timeout::<R, _>(limit, answer).await {
         Ok(answer) => answer.map_err(Error::Connection),
@@ -541,7 +544,7 @@ pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error
 pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
-        waiting.poll(context, Interest::Decided, true, |session| {
+        waiting.poll(context, Interest::Decided, First::Write, |session| {
             let core = session.connection();
             (core.is_decided() || core.end().is_some()).then_some(())
         })
@@ -553,7 +556,7 @@ pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
 pub(crate) async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
-        waiting.poll(context, Interest::Progress, true, |session| {
+        waiting.poll(context, Interest::Progress, First::Write, |session| {
             let core = session.connection();
             core.end().map(|end| (end.clone(), core.all_arrived()))
         })

@@ -3,7 +3,7 @@
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
     connection::{self, Owner},
-    shared::Now,
+    shared::{First, Now},
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -22,7 +22,7 @@ use std::{
 };
 
 /// The sink lets so much gather before it writes.
-const GATHER: usize = 64 << 10;
+const GATHER: usize = 32 << 10;
 
 /// The sending half. Clones send over the same connection.
 pub struct Sender<R: Runtime> {
@@ -204,7 +204,7 @@ pub(crate) fn poll_next<R: Runtime>(
         Now::default(),
         place,
         Interest::Message,
-        false,
+        First::Look,
         |session| session.poll_recv(),
     );
     poll.map(|received| match received {
@@ -234,8 +234,8 @@ fn poll_ready<R: Runtime>(
         context,
         Now::default(),
         &mut gather.place,
-        Interest::Room,
-        true,
+        Interest::Gather(GATHER),
+        First::Write,
         |session| session.poll_room(GATHER),
     )
 }
@@ -264,8 +264,8 @@ fn poll_flush<R: Runtime>(
             context,
             Now::default(),
             &mut gather.place,
-            Interest::Room,
-            true,
+            Interest::Flushed,
+            First::Write,
             |session| session.poll_flushed(),
         )
         .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))

@@ -5,7 +5,7 @@ use crate::{
     Connection, Error, Runtime,
     background::{Background, Dial},
     connection::{Owner, Waiting},
-    shared::{Shared, lock},
+    shared::{First, Shared, lock},
     transport::Transport,
 };
 use sealpipe_core::{
@@ -132,7 +132,7 @@ impl<R: Runtime> Opening<R> {
     async fn next_step(&self) -> Result<Step, Error> {
         let mut waiting = Waiting::new(&self.owner.shared);
         poll_fn(|context| {
-            waiting.poll(context, Interest::Progress, true, |session| {
+            waiting.poll(context, Interest::Progress, First::Write, |session| {
                 if let Some(resuming) = session.resuming() {
                     return Some(Ok(Step::Resuming(resuming)));
                 }

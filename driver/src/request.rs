@@ -4,7 +4,7 @@ use crate::{
     Incoming, Runtime, SendError,
     connection::{Owner, Waiting},
     sending::{ASK, take_in},
-    shared::Shared,
+    shared::{First, Shared},
     timeout::timeout,
 };
 use bytes::Bytes;
@@ -57,7 +57,7 @@ pub(crate) async fn request<R: Runtime>(
         id,
     };
     let (answer, end) = poll_fn(|context| {
-        waiting.poll(context, Interest::Outcome(id), true, |session| {
+        waiting.poll(context, Interest::Outcome(id), First::Write, |session| {
             let answer = session.take_answer(id)?;
             Some((answer, session.connection().end().cloned()))
         })
@@ -169,7 +169,7 @@ impl<R: Runtime> Request<R> {
         let seq = self.incoming.seq;
         let mut waiting = Waiting::new(shared);
         let over = poll_fn(|context| {
-            waiting.poll(context, Interest::Cancelled(seq), false, |session| {
+            waiting.poll(context, Interest::Cancelled(seq), First::Look, |session| {
                 is_over(session, seq).then_some(())
             })
         });
@@ -220,7 +220,7 @@ impl<R: Runtime> Request<R> {
                 _ => return Err(SendError::not_taken(error)),
             }
             poll_fn(|context| {
-                waiting.poll(context, Interest::Room, true, |session| {
+                waiting.poll(context, Interest::ReplyRoom, First::Write, |session| {
                     session.poll_reply_room()
                 })
             })

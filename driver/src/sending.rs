@@ -3,7 +3,7 @@
 use crate::{
     Error, Runtime, SendError,
     connection::{Owner, Waiting, reason_to_error},
-    shared::{Now, Shared},
+    shared::{First, Now, Shared},
     timeout::timeout,
 };
 use sealpipe_core::{
@@ -30,7 +30,7 @@ pub(crate) async fn send<R: Runtime>(
         id,
     };
     let (outcome, end) = poll_fn(|context| {
-        waiting.poll(context, Interest::Outcome(id), true, |session| {
+        waiting.poll(context, Interest::Outcome(id), First::Write, |session| {
             take(session, id)
         })
     })
@@ -86,12 +86,15 @@ pub(crate) async fn take_in<R: Runtime>(
     };
     let size = message.size();
     let room = poll_fn(|context| {
-        waiting.poll(context, Interest::Room, true, |session| {
-            match session.reserve(size) {
+        waiting.poll(
+            context,
+            Interest::Room,
+            First::Write,
+            |session| match session.reserve(size) {
                 Err(SendErrorReason::Full) => None,
                 result => Some(result),
-            }
-        })
+            },
+        )
     });
     let reserved = timeout::<R, _>(owner.config.send_timeout(), room).await;
     match reserved.unwrap_or(Err(SendErrorReason::Full)) {
@@ -141,7 +144,7 @@ pub(crate) async fn reserve<R: Runtime>(owner: &Owner<R>) -> Result<Permit<R>, E
     let size = owner.config.max_message();
     let mut waiting = Waiting::new(&owner.shared);
     let room = poll_fn(|context| {
-        waiting.poll(context, Interest::Room, true, |session| {
+        waiting.poll(context, Interest::Room, First::Write, |session| {
             // The peer may accept less than this side would send.
             match session.reserve(size) {
                 Err(SendErrorReason::TooLarge { max, .. }) => match session.reserve(max) {
@@ -260,7 +263,7 @@ impl<R: Runtime> Future for Delivery<R> {
                 Now::default(),
                 place,
                 Interest::Outcome(id),
-                true,
+                First::Look,
                 |session| take(session, id),
             )
             .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))

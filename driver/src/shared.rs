@@ -154,6 +154,17 @@ impl<T, F: FnMut(&mut Session) -> Option<T>> Call<'_, T, F> {
     }
 }
 
+/// What a poll begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// Looks whether what it waits for is there.
+    Look,
+    /// Its caller has looked: reads.
+    Read,
+    /// Writes what was just queued, whose outcome cannot be there before.
+    Write,
+}
+
 /// What driving one direction has brought.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -441,27 +452,28 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
-    /// Waits, driving, until `ready` has something. Outcomes of what was just
-    /// queued want `write_first`; whoever waits for input leaves writing until
-    /// there is nothing to read, so that acks go out in one write.
+    /// Waits, driving, until `ready` has something. Whoever waits for input leaves
+    /// writing until there is nothing to read, so that acks go out in one write.
     pub(crate) fn poll_wait<T>(
         &self,
         context: &Context<'_>,
         mut now: Now,
         place: &mut Place,
         interest: Interest,
-        write_first: bool,
+        first: First,
         mut ready: impl FnMut(&mut Session) -> Option<T>,
     ) -> Poll<T> {
-        let (value, writes) = {
+        // As long as nobody has looked, there may be something to write.
+        let (mut value, mut writes) = (None, true);
+        if first == First::Look && !place.is_taken() {
             let mut session = lock(&self.session);
-            let value = ready(&mut session);
+            value = ready(&mut session);
             // Nothing was driven: there is nothing to hand over.
-            if value.is_some() && !place.is_taken() && session.touch() {
+            if value.is_some() && session.touch() {
                 return value.map_or(Poll::Pending, Poll::Ready);
             }
-            (value, session.wants_transmit())
-        };
+            writes = session.wants_transmit();
+        }
         let mut call = Call {
             signals: &self.signals,
             waker: context.waker(),
@@ -475,7 +487,7 @@ impl<R: Runtime> Shared<R> {
         };
         if call.value.is_none() {
             // Also if there is nothing to write: a stream may have to be flushed.
-            if write_first {
+            if first == First::Write {
                 self.drive_write(&mut now, |session, waiters| {
                     call.look(session, waiters, false)
                 });

@@ -1,6 +1,10 @@
 //! Events that a program has asked its peer for.
 
-use crate::{RequestError, Runtime, connection::Owner, shared::Now};
+use crate::{
+    RequestError, Runtime,
+    connection::Owner,
+    shared::{First, Now},
+};
 use futures_core::Stream;
 use sealpipe_core::{
     ConnectionError, Kind, Message, Received,
@@ -134,7 +138,7 @@ impl<R: Runtime> Subscription<R> {
             Now::default(),
             place,
             Interest::Event(id),
-            false,
+            First::Look,
             |session| next(session, id),
         );
         if poll.is_ready() {

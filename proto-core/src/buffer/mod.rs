@@ -5,4 +5,5 @@ mod recv;
 mod send;
 
 pub use recv::RecvBuf;
+pub(crate) use recv::SMALL;
 pub use send::SendBuf;

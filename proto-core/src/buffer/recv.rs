@@ -9,9 +9,9 @@ const FIRST_READ: usize = 2 << 10;
 const SMALL_READ: usize = 8 << 10;
 /// The largest read: where small messages come in batches.
 const LARGE_READ: usize = 64 << 10;
-/// Payloads up to this share a slab.
-const SLAB_PAYLOAD: usize = 1 << 10;
-/// What small payloads share. One of them pins no more than this.
+/// Messages up to this are small, and share blocks.
+pub(crate) const SMALL: usize = 1 << 10;
+/// What small messages share. One of them pins no more than this.
 const SLAB: usize = 4 << 10;
 /// A message that has begun gets this much room at once …
 const ASSEMBLY_START: usize = 256 << 10;
@@ -167,30 +167,37 @@ impl RecvBuf {
         self.read_size = SMALL_READ;
     }
 
-    /// The first `n` bytes as a payload of their own, and drops them here.
-    ///
-    /// Small ones share a slab; what would pin more than four times its size is
-    /// copied; the rest is cut off without a copy.
+    /// Room for a [block](Self::take_block) that is at least `n` bytes long, of
+    /// [`SLAB`] at most: how long it may be.
     #[inline]
-    pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
-        if n > SLAB_PAYLOAD {
-            return self.take_large_payload(n);
+    pub(crate) fn block_room(&mut self, n: usize) -> usize {
+        if self.slab.capacity() < n {
+            self.slab = BytesMut::with_capacity(SLAB);
         }
+        self.slab.capacity()
+    }
+
+    /// The first `n` bytes, for which there is [room](Self::block_room), as a block of
+    /// their own, and drops them here.
+    #[inline]
+    pub(crate) fn take_block(&mut self, n: usize) -> Bytes {
         let end = self.used.saturating_add(n).min(self.scratch.len());
         let bytes = self.scratch.get(self.used..end).unwrap_or_default();
         self.used = end;
-        if bytes.is_empty() {
-            return Bytes::new();
-        }
-        if self.slab.capacity() < bytes.len() {
-            self.slab = BytesMut::with_capacity(SLAB);
-        }
         self.slab.extend_from_slice(bytes);
         self.slab.split().freeze()
     }
 
-    fn take_large_payload(&mut self, n: usize) -> Bytes {
+    /// The first `n` bytes as a payload of their own, and drops them here.
+    ///
+    /// Small ones share a slab; what would pin more than four times its size is
+    /// copied; the rest is cut off without a copy.
+    pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
         let n = n.min(self.bytes().len());
+        if n <= SMALL {
+            self.block_room(n);
+            return self.take_block(n);
+        }
         if n.saturating_mul(4) >= self.block {
             self.cut_used();
             return self.scratch.split_to(n).freeze();

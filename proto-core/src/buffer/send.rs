@@ -56,6 +56,18 @@ impl SendBuf {
         value
     }
 
+    /// Appends all of `bytes`, and leaves it empty. Where it can, it takes the memory, and
+    /// gives its own for it.
+    pub(crate) fn append(&mut self, bytes: &mut BytesMut) {
+        self.remaining = self.remaining.saturating_add(bytes.len());
+        if self.tail.is_empty() {
+            core::mem::swap(&mut self.tail, bytes);
+        } else {
+            self.tail.extend_from_slice(bytes);
+        }
+        bytes.clear();
+    }
+
     /// Appends a block without copying it.
     pub(crate) fn push(&mut self, block: Bytes) {
         if !self.tail.is_empty() {

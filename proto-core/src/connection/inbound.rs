@@ -125,6 +125,7 @@ impl Inbound {
             .max(if told { 0 } else { self.inbox.taken() })
     }
 
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.inbox.len()
     }
@@ -213,11 +214,11 @@ impl Inbound {
     }
 
     /// A message has come whole.
-    #[inline]
+    #[inline(always)]
     pub(super) fn received(&mut self, message: Received) {
-        self.next = self.next.saturating_add(1);
-        self.received = self.received.saturating_add(1);
-        self.received_bytes = self.received_bytes.saturating_add(message.size() as u64);
+        self.next = self.next.wrapping_add(1);
+        self.received = self.received.wrapping_add(1);
+        self.received_bytes = self.received_bytes.wrapping_add(message.size() as u64);
         if self.frozen {
             return;
         }
@@ -281,13 +282,15 @@ impl Inbound {
     /// The next message for the program.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
-        let message = self.inbox.take()?;
+        let lane = self.inbox.next_lane();
+        let message = self.inbox.queue(lane).front()?;
+        let size = message.size();
         if message.ack == AckLevel::Processed {
-            self.owed.push(message.seq, message.size());
+            self.owed.push(message.seq, size);
         } else {
-            self.free(message.size());
+            self.free(size);
         }
-        Some(message)
+        self.inbox.take_from(lane)
     }
 
     /// The next message of one lane, which keeps its credit until it is
@@ -374,6 +377,7 @@ impl Inbound {
     }
 
     /// Whether there is something to acknowledge.
+    #[inline]
     pub(super) fn has_unacked(&self) -> bool {
         self.unacked > 0
     }

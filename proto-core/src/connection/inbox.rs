@@ -78,29 +78,28 @@ impl Inbox {
         }
     }
 
-    /// The next in the order in which the peer sent them.
+    /// Where the next one is, in the order in which the peer sent them.
     #[inline(always)]
-    pub(super) fn take(&mut self) -> Option<Received> {
+    pub(super) fn next_lane(&self) -> Lane {
         if self.replies.is_empty() && self.events.is_empty() {
-            return self.take_from(Lane::Messages);
+            return Lane::Messages;
         }
-        self.take_first()
+        self.find_first_lane()
     }
 
     #[cold]
-    fn take_first(&mut self) -> Option<Received> {
-        let (_, lane) = self.find_first()?;
-        self.take_from(lane)
+    fn find_first_lane(&self) -> Lane {
+        self.find_first().map_or(Lane::Messages, |(_, lane)| lane)
     }
 
     /// The next of one lane.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        let message = self.lane(lane).pop_front()?;
-        if message.ack != AckLevel::None {
-            self.taken = self.taken.max(message.seq.saturating_add(1));
+        let first = self.queue(lane).front()?;
+        if first.ack != AckLevel::None {
+            self.taken = self.taken.max(first.seq.saturating_add(1));
         }
-        Some(message)
+        self.lane(lane).pop_front()
     }
 
     /// The number of the next in the order in which the peer sent them.

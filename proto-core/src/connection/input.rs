@@ -2,7 +2,7 @@
 
 use super::{Connection, Phase, ending::Farewell, inbound::check_fragment, timers::Timer};
 use crate::{
-    buffer::RecvBuf,
+    buffer::{RecvBuf, SMALL},
     crypto::Opener,
     error::{Close, ConnectionError, Lost, Sealed, Violation},
     event::Event,
@@ -117,17 +117,16 @@ impl Connection {
         Ok(true)
     }
 
-    /// One frame of the `left` bytes that an opened record still has.
+    /// A frame, or small messages, of the `left` bytes that an opened record still has;
+    /// returns how many they were.
     fn take_sealed_frame(&mut self, left: usize, input: &mut RecvBuf) -> Result<usize, Violation> {
         let plaintext = input.bytes().get(..left).unwrap_or_default();
         let header = FrameHeader::decode(plaintext, MAX_FRAME_SEALED)?
             .ok_or(Violation::FrameAcrossRecords)?;
-        let used = header.header_len.saturating_add(header.body_len);
-        if used > left {
+        if header.len() > left {
             return Err(Violation::FrameAcrossRecords);
         }
-        self.take_whole_frame(header, input)?;
-        Ok(used)
+        self.take_whole_frame(header, left, input)
     }
 
     /// Plain mode: one frame, or the beginning of a large one.
@@ -148,7 +147,7 @@ impl Connection {
         };
         let have = input.bytes().len().saturating_sub(header.header_len);
         if have >= header.body_len {
-            self.take_whole_frame(header, input)?;
+            self.take_whole_frame(header, usize::MAX, input)?;
             return Ok(true);
         }
         match header.frame_type {
@@ -163,14 +162,25 @@ impl Connection {
         }
     }
 
-    /// A frame that `input` has whole.
+    /// A frame that `input` has whole, among its first `limit` bytes; if that is a
+    /// small message, also those behind it. Returns how many bytes they were.
     #[inline]
     fn take_whole_frame(
         &mut self,
         header: FrameHeader,
+        limit: usize,
         input: &mut RecvBuf,
-    ) -> Result<(), Violation> {
+    ) -> Result<usize, Violation> {
+        if header.is_message() && header.len() <= SMALL {
+            return self.take_small_messages(header, limit, input);
+        }
         input.consume(header.header_len);
+        self.take_body(header, input)?;
+        Ok(header.len())
+    }
+
+    #[inline(never)]
+    fn take_body(&mut self, header: FrameHeader, input: &mut RecvBuf) -> Result<(), Violation> {
         if let FrameType::Data { first, fin } = header.frame_type {
             if first && fin {
                 return self.take_message(header.body_len, input);
@@ -197,27 +207,59 @@ impl Connection {
 
     /// A message in one DATA frame, whose body stands whole at the front of
     /// `input`.
-    #[inline]
     fn take_message(&mut self, body: usize, input: &mut RecvBuf) -> Result<(), Violation> {
-        self.budget.earn();
         let front = input.bytes().get(..body).unwrap_or_default();
         let (head, length) = DataHead::decode(true, front)?;
         let n = front.len().saturating_sub(length);
         self.inbound.admit(&head, n as u64, &self.config)?;
-        let DataHead { seq, kind, ack, .. } = head;
-        let (correlation, extension) = (head.correlation, head.extension);
-        let topic = head.topic.map(Arc::from);
+        let message = received(&head, Bytes::new());
         input.consume(length);
-        self.inbound.received(Received {
-            seq,
-            kind,
-            ack,
-            correlation,
-            topic,
-            extension,
-            payload: input.take_payload(n),
-        });
+        let payload = input.take_payload(n);
+        self.budget.earn();
+        self.inbound.received(Received { payload, ..message });
         Ok(())
+    }
+
+    /// The message of `first`, which is small, and those behind it that are small and
+    /// whole among the first `limit` bytes of `input`: they share a block. Here is where
+    /// many small messages spend their time.
+    #[inline(never)]
+    fn take_small_messages(
+        &mut self,
+        first: FrameHeader,
+        limit: usize,
+        input: &mut RecvBuf,
+    ) -> Result<usize, Violation> {
+        let mut length = first.len();
+        let room = input.block_room(length).min(limit);
+        let bytes = input.bytes();
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        while let Some(rest) = bytes.get(length..)
+            && let Some(next) = FrameHeader::decode_short(rest)
+            && next.len() <= rest.len().min(SMALL)
+        {
+            length = length.saturating_add(next.len());
+        }
+        let block = input.take_block(length);
+        let (mut at, mut header) = (0usize, Some(first));
+        while let Some(FrameHeader {
+            header_len,
+            body_len,
+            ..
+        }) = header
+        {
+            let body = at.saturating_add(header_len);
+            at = body.saturating_add(body_len);
+            let front = block.get(body..at).unwrap_or_default();
+            let (head, length) = DataHead::decode(true, front)?;
+            let n = front.len().saturating_sub(length);
+            self.inbound.admit(&head, n as u64, &self.config)?;
+            let payload = block.slice(at.saturating_sub(n)..at);
+            self.budget.earn();
+            self.inbound.received(received(&head, payload));
+            header = block.get(at..).and_then(FrameHeader::decode_short);
+        }
+        Ok(length)
     }
 
     /// A large DATA frame of which `input` has only the beginning: the rest of its
@@ -262,16 +304,8 @@ impl Connection {
         // It is at most `max_message`, which is a `usize`.
         let total = usize::try_from(total).unwrap_or(usize::MAX);
         check_fragment(fin, n, 0, total)?;
-        let message = Received {
-            seq: head.seq,
-            kind: head.kind,
-            ack: head.ack,
-            correlation: head.correlation,
-            topic: head.topic.map(Arc::from),
-            extension: head.extension,
-            payload: Bytes::new(),
-        };
-        self.inbound.expect_more(message, total);
+        self.inbound
+            .expect_more(received(&head, Bytes::new()), total);
         input.consume(length);
         input.begin_assembly(total);
         if self.phase == Phase::Open {
@@ -402,5 +436,18 @@ impl Connection {
         self.farewell = Farewell::None;
         self.raw.clear();
         self.end_with(error, None);
+    }
+}
+
+#[inline]
+fn received(head: &DataHead<'_>, payload: Bytes) -> Received {
+    Received {
+        seq: head.seq,
+        kind: head.kind,
+        ack: head.ack,
+        correlation: head.correlation,
+        topic: head.topic.map(Arc::from),
+        extension: head.extension,
+        payload,
     }
 }

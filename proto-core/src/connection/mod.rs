@@ -26,8 +26,9 @@ use crate::{
     stats::Stats,
     time::Time,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc};
 use budget::{Idle, Pings};
+use bytes::BytesMut;
 use core::fmt;
 use ending::Farewell;
 use foreign::Foreign;
@@ -39,6 +40,9 @@ use resume::Resume;
 pub use resume::ResumePoint;
 use setup::Setup;
 use timers::{Timer, Timers};
+
+/// So much is written at once, then messages wait in the queue.
+const AT_ONCE: usize = 64 << 10;
 
 /// Which side opened the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,8 +135,9 @@ pub struct Connection {
     timers: Timers,
     budget: Idle,
     ping_budget: Pings,
-    /// Handshake bytes that wait to be written.
-    raw: Vec<u8>,
+    /// Bytes that are made, and wait for the output buffer: the handshake's; later, in
+    /// plain mode, small messages.
+    raw: BytesMut,
     /// The initiator owes the responder a first record.
     pad_due: bool,
     /// The handshake was completed: frames can be written.
@@ -224,7 +229,7 @@ impl Connection {
             timers,
             budget: Idle::new(now),
             ping_budget: Pings::new(now),
-            raw: Vec::new(),
+            raw: BytesMut::new(),
             pad_due: false,
             was_open: false,
             input_idle: false,
@@ -282,7 +287,9 @@ impl Connection {
     #[inline]
     pub fn handle_idle(&mut self) {
         self.input_idle = true;
-        self.quiet = false;
+        if self.inbound.has_unacked() {
+            self.quiet = false;
+        }
     }
 
     /// The stream has ended, or failed: nothing can be read from it any more.
@@ -390,8 +397,23 @@ impl Connection {
             self.timers.set_earlier(Timer::Send, message.deadline);
         } else {
             message.deadline = Time::NEVER;
+            if self.writes_at_once() && self.outbound.write_one(&message, &mut self.raw) {
+                self.unwritten = true;
+                return Ok(None);
+            }
         }
         Ok(self.outbound.push(message, tracked))
+    }
+
+    /// Whether a message whose outcome nobody asks for need not wait in the queue for
+    /// the next call of [`poll_transmit`](Self::poll_transmit).
+    #[inline(always)]
+    fn writes_at_once(&self) -> bool {
+        self.phase == Phase::Open
+            && self.keys.is_none()
+            && self.foreign.is_none()
+            && (self.raw.is_empty() || self.outbound.wrote_at_once())
+            && self.raw.len() < AT_ONCE
     }
 
     /// When a message that is queued at `now` must have its outcome.
@@ -440,6 +462,13 @@ impl Connection {
             return Err(SendErrorReason::Full);
         }
         Ok(())
+    }
+
+    /// Whether the queue is not full.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        let others = self.outbound.in_flight().saturating_add(self.events.len());
+        self.outbound.has_room(&self.config, others)
     }
 
     /// The connection is closing, or was finished.
@@ -694,6 +723,9 @@ impl Connection {
 
     /// Gives back memory that holds nothing. For when the connection is idle.
     pub fn release(&mut self) {
+        if self.raw.is_empty() {
+            self.raw = BytesMut::new();
+        }
         self.inbound.release();
         self.outbound.release();
         self.events.release();

@@ -62,7 +62,11 @@ pub(super) enum Finish {
 
 pub(super) struct Outbound {
     queue: Queue<Queued>,
+    /// Also of those that were written at once.
     queue_bytes: usize,
+    /// How many were written at once since the output was last filled, and their sizes.
+    at_once: usize,
+    at_once_bytes: usize,
     reserved_messages: usize,
     reserved_bytes: usize,
     /// The message at the front of the queue is being cut into fragments; its
@@ -104,6 +108,8 @@ impl Outbound {
         Outbound {
             queue: Queue::new(),
             queue_bytes: 0,
+            at_once: 0,
+            at_once_bytes: 0,
             reserved_messages: 0,
             reserved_bytes: 0,
             begun: false,
@@ -152,6 +158,7 @@ impl Outbound {
         let messages = self
             .queue
             .len()
+            .saturating_add(self.at_once)
             .saturating_add(self.reserved_messages)
             .saturating_add(others);
         let kept = self.kept.as_ref().map_or(0, |kept| kept.bytes);
@@ -303,6 +310,47 @@ impl Outbound {
         self.used_messages = self.used_messages.saturating_add(count as u64);
         self.used_bytes = self.used_bytes.saturating_add(bytes as u64);
         self.counts.sent = self.counts.sent.saturating_add(count as u64);
+    }
+
+    /// Writes a small message whose outcome nobody asks for past the queue, if that is
+    /// empty and the message may go; says whether it did. To keep it until the output is
+    /// filled would cost as much again.
+    #[inline(always)]
+    pub(super) fn write_one(&mut self, message: &Message, out: &mut BytesMut) -> bool {
+        let n = message.payload.len();
+        let first = self.queue.is_empty() && self.cancels.is_empty();
+        let leaves = !self.will_track(message, false) && message.topic.is_none();
+        if !first || !leaves || n > SMALL || !self.covers(n) {
+            return false;
+        }
+        let correlation = message
+            .kind
+            .has_correlation()
+            .then_some(message.correlation);
+        let (seq, extension) = (self.next_seq, message.extension_at(Time::ZERO));
+        let head = ShortHead::new(seq, message.kind, message.ack, correlation, extension, n);
+        let Some(head) = head else { return false };
+        head.append_to(out);
+        out.extend_from_slice(&message.payload);
+        self.start(NEW, n);
+        self.counts.sent = self.counts.sent.wrapping_add(1);
+        self.at_once = self.at_once.saturating_add(1);
+        self.at_once_bytes = self.at_once_bytes.saturating_add(n);
+        self.queue_bytes = self.queue_bytes.saturating_add(n);
+        true
+    }
+
+    /// Whether messages were [written at once](Self::write_one) and wait to be put out.
+    #[inline]
+    pub(super) fn wrote_at_once(&self) -> bool {
+        self.at_once > 0
+    }
+
+    /// What was written at once has been put out.
+    pub(super) fn put_out(&mut self) {
+        let bytes = core::mem::take(&mut self.at_once_bytes);
+        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+        self.at_once = 0;
     }
 
     /// A message takes its number, unless it has one, and its credit.
@@ -618,6 +666,7 @@ impl Outbound {
             };
             self.counts.tell(entry.id, outcome, events);
         }
+        self.put_out();
         self.in_flight = Ledger::new();
         self.sending = Queue::new();
         self.cancels = Queue::new();
@@ -634,7 +683,7 @@ impl Outbound {
             rejected: self.counts.rejected,
             not_sent: self.counts.not_sent,
             unknown: self.counts.unknown,
-            queued: self.queue.len(),
+            queued: self.queue.len().saturating_add(self.at_once),
             queued_bytes: self.queue_bytes,
             ..Stats::default()
         }

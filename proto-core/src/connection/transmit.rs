@@ -109,9 +109,8 @@ impl Connection {
     }
 
     fn fill_with_what_is_due(&mut self, output: &mut SendBuf) {
-        if !self.raw.is_empty() {
-            let raw = core::mem::take(&mut self.raw);
-            output.with_tail(|tail| tail.extend_from_slice(&raw));
+        if !self.raw.is_empty() && !self.outbound.wrote_at_once() {
+            output.append(&mut self.raw);
         }
         let sealed = self.keys.is_some();
         let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
@@ -144,6 +143,10 @@ impl Connection {
     fn fill_plain(&mut self, output: &mut SendBuf) {
         self.pad_due = false;
         output.with_tail(|tail| self.write_controls(tail, usize::MAX));
+        if self.outbound.wrote_at_once() {
+            output.append(&mut self.raw);
+            self.outbound.put_out();
+        }
         while self.data_due() && output.remaining() < ENOUGH_PLAIN {
             let room = ENOUGH_PLAIN.saturating_sub(output.remaining());
             let fragment = output.with_tail(|tail| {

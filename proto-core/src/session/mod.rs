@@ -54,9 +54,8 @@ pub struct Session {
     /// How many answers to pings have come, and the last.
     pongs: u64,
     round_trip: Duration,
-    /// Somebody was told that there is no room.
+    /// Somebody was told that there is no room, or not all is flushed.
     room_wanted: bool,
-    reply_waits: bool,
     /// A write has failed: when all that can be read has been, that is the end.
     write_failed: bool,
     /// The output buffer held something when it was last filled.
@@ -65,6 +64,8 @@ pub struct Session {
     background_at: Time,
     /// A program's call has driven the transport since the background looked.
     active: bool,
+    /// It will look before long, whatever the program does until then.
+    watched: bool,
     ended: bool,
     /// After the end: how long the stream is kept for what is left to write.
     linger: Time,
@@ -92,11 +93,11 @@ impl Session {
             pongs: 0,
             round_trip: Duration::ZERO,
             room_wanted: false,
-            reply_waits: false,
             write_failed: false,
             unwritten: false,
             background_at: Time::ZERO,
             active: false,
+            watched: false,
             ended: false,
             linger: Time::NEVER,
         }
@@ -215,11 +216,34 @@ impl Session {
         if self.connection.has_messages() {
             waiters.wake_for(|interest| interest == Interest::Message);
         }
-        if self.room_wanted && self.has_half_room() {
-            self.room_wanted = false;
-            self.reply_waits = false;
-            waiters.wake_for(|interest| interest == Interest::Room);
+        if self.room_wanted {
+            self.wake_for_room(waiters);
         }
+    }
+
+    /// Wakes those whom what they find will not send back to wait: they would be woken
+    /// again at once, for ever.
+    fn wake_for_room(&mut self, waiters: &mut Waiters) {
+        let flushed = self.connection.is_flushed();
+        let queued = self.connection.queued_bytes();
+        // Enough to be worth it.
+        let half = queued <= self.connection.config().queue_bytes / 2;
+        let full = Err(SendErrorReason::Full);
+        let room = half && self.connection.check_room() != full;
+        let reply_room = half && self.connection.check_untracked_room() != full;
+        waiters.wake_for(|interest| match interest {
+            Interest::Room => room,
+            Interest::ReplyRoom => reply_room,
+            Interest::Gather(gathered) => room && queued < gathered,
+            Interest::Flushed => flushed,
+            _ => false,
+        });
+        self.room_wanted = waiters.wait_for(|interest| {
+            matches!(
+                interest,
+                Interest::Room | Interest::ReplyRoom | Interest::Gather(_) | Interest::Flushed
+            )
+        });
     }
 
     fn sort_events(&mut self, waiters: &mut Waiters) {
@@ -256,14 +280,6 @@ impl Session {
                 Event::Closed(_) => {}
             }
         }
-    }
-
-    /// Enough room to be worth waking those who wait for it.
-    fn has_half_room(&self) -> bool {
-        self.connection.queued_bytes() <= self.connection.config().queue_bytes / 2
-            && (self.connection.is_flushed()
-                || self.connection.check_room() != Err(SendErrorReason::Full)
-                || self.reply_waits && self.has_reply_room())
     }
 
     // --- What the program wants ---------------------------------------------------
@@ -321,7 +337,7 @@ impl Session {
     pub fn feed(&mut self, mut message: Message, gathered: usize) -> Result<bool, SendError> {
         self.outlast_stream(&mut message);
         self.connection.send_promised(message)?;
-        Ok(self.connection.queued_bytes() < gathered && self.connection.check_room().is_ok())
+        Ok(self.connection.queued_bytes() < gathered && self.connection.has_room())
     }
 
     /// What answers a question must outlive the stream, too.
@@ -505,10 +521,15 @@ impl Session {
     /// input waits that there is room for now.
     #[inline]
     pub fn touch(&mut self) -> bool {
-        let watched =
-            self.active && self.background_at <= self.connection.now().saturating_add(HAND_OVER);
-        self.active = true;
-        (watched || !self.wants_transmit()) && !self.connection.input_is_due()
+        if !self.watched {
+            let soon = self.connection.now().saturating_add(HAND_OVER);
+            self.watched = self.active && self.background_at <= soon;
+            self.active = true;
+            if !self.watched && self.wants_transmit() {
+                return false;
+            }
+        }
+        !self.connection.input_is_due()
     }
 
     /// Sees to it that the background looks in time for the next deadline.
@@ -546,6 +567,7 @@ impl Session {
             }
         }
         let active = core::mem::take(&mut self.active);
+        self.watched = false;
         let engaged = waiters.take_engaged();
         let again = if due || self.connection.end().is_some() {
             None

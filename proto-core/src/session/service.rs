@@ -188,14 +188,10 @@ impl Session {
     pub fn poll_reply_room(&mut self) -> Option<Result<(), SendErrorReason>> {
         let room = self.connection.check_untracked_room();
         if room == Err(SendErrorReason::Full) {
-            (self.room_wanted, self.reply_waits) = (true, true);
+            self.room_wanted = true;
             return None;
         }
         Some(room)
-    }
-
-    pub(super) fn has_reply_room(&self) -> bool {
-        self.connection.check_untracked_room() != Err(SendErrorReason::Full)
     }
 
     /// The peer has withdrawn a message.

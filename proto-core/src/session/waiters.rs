@@ -15,6 +15,13 @@ pub enum Interest {
     Outcome(MessageId),
     /// Room for one more message to send.
     Room,
+    /// The same for a reply of level *none*, which takes no room from what waits for its
+    /// outcome.
+    ReplyRoom,
+    /// Room, with fewer than so many bytes waiting to be sent.
+    Gather(usize),
+    /// That everything has been handed to the driver.
+    Flushed,
     /// The peer's withdrawing its message of this number.
     Cancelled(u64),
     /// An event of a subscription.
@@ -236,6 +243,12 @@ impl Waiters {
             waiter.woken = true;
             self.woken.push(&waiter.waker);
         }
+    }
+
+    /// Whether anybody waits, and was not woken, for what `matches`.
+    pub(super) fn wait_for(&self, matches: impl Fn(Interest) -> bool) -> bool {
+        let mut waiters = self.waiters.iter().flatten();
+        waiters.any(|waiter| !waiter.woken && matches(waiter.interest))
     }
 
     /// The wakers that were put aside.

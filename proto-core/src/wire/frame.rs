@@ -16,6 +16,8 @@ pub const MAX_DATA_HEAD: usize = 8 + 1 + 8 + 8 + 8 + MAX_TOPIC + 8 + MAX_EXTENSI
 
 const FIRST: u8 = 0x10;
 const FIN: u8 = 0x20;
+/// DATA that is a message, in one piece.
+const MESSAGE: u8 = 2 | FIRST | FIN;
 const CORRELATION: u8 = 0x20;
 const TOPIC: u8 = 0x40;
 const EXTENSION: u8 = 0x80;
@@ -120,6 +122,38 @@ impl FrameHeader {
             header_len,
             body_len,
         }))
+    }
+
+    /// Length of the whole frame, in bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.header_len.saturating_add(self.body_len)
+    }
+
+    /// Whether the frame is a message, in one piece.
+    #[inline]
+    pub(crate) fn is_message(&self) -> bool {
+        let (first, fin) = (true, true);
+        self.frame_type == FrameType::Data { first, fin }
+    }
+
+    /// Reads the header of a [message](Self::is_message) that is short and written as
+    /// such: of many of these, each costs next to nothing. `None` for any other.
+    #[inline(always)]
+    pub(crate) fn decode_short(bytes: &[u8]) -> Option<FrameHeader> {
+        let (header_len, body_len) = match *bytes {
+            [MESSAGE, length @ ..0x40, ..] => (2, usize::from(length)),
+            [MESSAGE, high @ 0x40..0x80, low, ..] => {
+                (3, usize::from(u16::from_be_bytes([high & 0x3f, low])))
+            }
+            _ => return None,
+        };
+        let (first, fin) = (true, true);
+        Some(FrameHeader {
+            frame_type: FrameType::Data { first, fin },
+            header_len,
+            body_len,
+        })
     }
 
     /// Appends a header.
@@ -287,7 +321,7 @@ pub(crate) struct ShortHead {
 }
 
 impl ShortHead {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         seq: u64,
         kind: Kind,
@@ -296,6 +330,12 @@ impl ShortHead {
         extension: Extension,
         payload: usize,
     ) -> Option<ShortHead> {
+        if kind == Kind::Message
+            && extension.is_empty()
+            && let Some(head) = ShortHead::of_bare(seq, ack, payload)
+        {
+            return Some(head);
+        }
         let flag =
             flag(correlation.is_some(), CORRELATION) | flag(!extension.is_empty(), EXTENSION);
         let mut head = ShortHead { bytes: 0, len: 0 };
@@ -309,14 +349,30 @@ impl ShortHead {
         }
         let fields = head;
         let body = fields.len.saturating_add(payload);
-        let fin = true;
-        let frame_type = FrameType::Data { first: true, fin };
         let mut head = ShortHead { bytes: 0, len: 0 };
-        head.put((u64::from(frame_type.to_byte()), 1));
+        head.put((u64::from(MESSAGE), 1));
         head.put(varint::tagged(body as u64));
         head.shift(fields.len);
         head.bytes |= fields.bytes;
         (head.len <= 16).then_some(head)
+    }
+
+    /// Of a message with nothing beside its payload, if it is at most 8 bytes: most are.
+    #[inline]
+    fn of_bare(seq: u64, ack: AckLevel, payload: usize) -> Option<ShortHead> {
+        let (seq, seq_len) = varint::tagged(seq);
+        let body = seq_len.saturating_add(1).saturating_add(payload);
+        let (body, body_len) = varint::tagged(body as u64);
+        if seq_len > 4 || body_len > 2 {
+            return None;
+        }
+        let mut bytes = u64::from(MESSAGE).wrapping_shl(bits(body_len)) | body;
+        bytes = bytes.wrapping_shl(bits(seq_len)) | seq;
+        bytes = bytes << 8 | u64::from(ack.to_bits() << 3);
+        Some(ShortHead {
+            bytes: u128::from(bytes),
+            len: body_len.saturating_add(seq_len).saturating_add(2),
+        })
     }
 
     #[inline]
@@ -338,7 +394,7 @@ impl ShortHead {
 
     /// A copy of a fixed length, of which the rest is taken back, is cheaper than
     /// one of as many bytes as there are.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append_to(&self, out: &mut BytesMut) {
         let end = out.len().saturating_add(self.len);
         let unused = 16usize.saturating_sub(self.len);
@@ -397,6 +453,19 @@ impl<'a> DataHead<'a> {
         let byte = reader.u8()?;
         let kind = Kind::from_bits(byte & 7)?;
         let ack = AckLevel::from_bits(byte >> 3 & 3)?;
+        let head = DataHead {
+            seq,
+            kind,
+            ack,
+            total: None,
+            correlation: None,
+            topic: None,
+            extension: Extension::default(),
+        };
+        // The rule: a message with nothing beside its payload.
+        if fin && byte == ack.to_bits() << 3 {
+            return Some(head);
+        }
         if kind.has_correlation() != (byte & CORRELATION != 0)
             || kind.has_topic() != (byte & TOPIC != 0)
         {
@@ -422,13 +491,11 @@ impl<'a> DataHead<'a> {
             Extension::default()
         };
         Some(DataHead {
-            seq,
-            kind,
-            ack,
             total,
             correlation,
             topic,
             extension,
+            ..head
         })
     }
 

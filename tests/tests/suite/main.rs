@@ -24,6 +24,7 @@ mod subscriptions;
 mod timing;
 mod transcripts;
 mod typed;
+mod waking;
 mod websocket;
 mod websocket_hostile;
 mod websocket_python;

@@ -1,0 +1,106 @@
+//! Who waits is left alone until there is something for it: a task that is woken for
+//! nothing, looks and waits again would keep a processor busy.
+
+use futures_util::{FutureExt, SinkExt};
+use sealpipe_driver::{
+    Connection,
+    vocabulary::{AckLevel, Config, Message},
+};
+use sealpipe_tests::{Asynchronous, within};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+sealpipe_tests::on_every_adapter! {
+    ; of futures:
+        a_sink_that_is_full,
+        a_flush_that_is_held_up,
+        a_sender_whose_messages_are_all_under_way
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+const POLLS: usize = 100;
+
+/// Polls again and again what has to wait, as a runtime would if every poll woke the
+/// task; says how often that was so.
+async fn woken_for_nothing<T>(mut waits: Pin<&mut impl Future<Output = T>>) -> usize {
+    let count = Arc::<Count>::default();
+    let waker = Waker::from(count.clone());
+    for _ in 0..POLLS {
+        let poll = waits.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending(), "there was nothing to wait for");
+        // The background of both sides, and the peer's program, have their turn.
+        tokio::task::yield_now().await;
+    }
+    count.0.load(Ordering::SeqCst)
+}
+
+/// The two ends of a connection with a window of four messages, of which nobody takes
+/// one, and room for `queue` of them to wait.
+async fn held_up<A: Asynchronous>(queue: usize) -> (Connection<A>, Connection<A>) {
+    let config = Config::plain()
+        .max_message(2_000)
+        .receive_window(8_000, 4)
+        .send_queue(4 << 20, queue);
+    let config = config.build().unwrap();
+    Connection::pair(config).await.unwrap()
+}
+
+fn message(ack: AckLevel) -> Message {
+    Message::new(vec![1; 1_000]).with_ack(ack)
+}
+
+/// Feeds as many messages as there is room for.
+async fn fill<A: Asynchronous>(sink: &mut Connection<A>) {
+    while let Some(fed) = sink.feed(message(AckLevel::None)).now_or_never() {
+        fed.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_sink_that_is_full<A: Asynchronous>() {
+    within(async {
+        let (mut ours, _theirs) = held_up::<A>(1_000).await;
+        fill(&mut ours).await;
+        let more = pin!(ours.feed(message(AckLevel::None)));
+        assert!(woken_for_nothing(more).await < POLLS / 10);
+    })
+    .await;
+}
+
+async fn a_flush_that_is_held_up<A: Asynchronous>() {
+    within(async {
+        let (mut ours, _theirs) = held_up::<A>(1_000).await;
+        fill(&mut ours).await;
+        let flush = pin!(SinkExt::<Message>::flush(&mut ours));
+        assert!(woken_for_nothing(flush).await < POLLS / 10);
+    })
+    .await;
+}
+
+async fn a_sender_whose_messages_are_all_under_way<A: Asynchronous>() {
+    within(async {
+        let (ours, _theirs) = held_up::<A>(4).await;
+        let mut under_way = Vec::new();
+        for _ in 0..4 {
+            under_way.push(ours.queue(message(AckLevel::Processed)).await.unwrap());
+        }
+        let more = pin!(ours.queue(message(AckLevel::Processed)));
+        assert!(woken_for_nothing(more).await < POLLS / 10);
+    })
+    .await;
+}
