@@ -2,6 +2,7 @@
 
 use crate::waiting::{self, Source};
 use async_io::Async;
+use bytes::BufMut;
 use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
@@ -16,47 +17,64 @@ use std::{
 };
 
 /// One direction of a socket.
-#[derive(Debug, Clone)]
-pub struct SocketHalf(Arc<Async<UnixStream>>);
+#[derive(Debug)]
+pub struct SocketHalf {
+    socket: Arc<Async<UnixStream>>,
+    /// The last read left room free: there was no more, and to ask again before
+    /// something has come costs as much as to wait.
+    drained: bool,
+}
 
 /// The two directions of a socket that is non-blocking already.
 pub(crate) fn halves(stream: UnixStream) -> io::Result<(SocketHalf, SocketHalf)> {
-    let stream = Arc::new(Async::new_nonblocking(stream)?);
-    Ok((SocketHalf(stream.clone()), SocketHalf(stream)))
+    let socket = Arc::new(Async::new_nonblocking(stream)?);
+    let half = |socket| SocketHalf {
+        socket,
+        drained: false,
+    };
+    Ok((half(socket.clone()), half(socket)))
 }
 
 impl SocketHalf {
     /// Calls `attempt` until it does not say that it would block.
     fn poll<T>(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         writes: bool,
         mut attempt: impl FnMut(&UnixStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
+        if std::mem::take(&mut self.drained) {
+            // It may be told of what has been read already.
+            ready!(self.poll_ready(context, writes))?;
+            ready!(self.poll_ready(context, writes))?;
+        }
         loop {
-            match attempt(self.0.get_ref()) {
+            match attempt(self.socket.get_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
-            let source = || Source {
-                socket: self.0.clone(),
-                writes,
-            };
-            if waiting::register(context.waker(), source) {
-                return Poll::Pending;
-            }
-            if writes {
-                ready!(self.0.poll_writable(context))?;
-            } else {
-                ready!(self.0.poll_readable(context))?;
-            }
+            ready!(self.poll_ready(context, writes))?;
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
+        let source = || Source {
+            socket: self.socket.clone(),
+            writes,
+        };
+        if waiting::register(context.waker(), source) {
+            Poll::Pending
+        } else if writes {
+            self.socket.poll_writable(context)
+        } else {
+            self.socket.poll_readable(context)
         }
     }
 }
 
 impl AsyncRead for SocketHalf {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
@@ -66,7 +84,7 @@ impl AsyncRead for SocketHalf {
 
 impl AsyncWrite for SocketHalf {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -74,7 +92,7 @@ impl AsyncWrite for SocketHalf {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -86,7 +104,7 @@ impl AsyncWrite for SocketHalf {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(self.socket.get_ref().shutdown(Shutdown::Write))
     }
 }
 
@@ -96,7 +114,9 @@ impl ReadHalf for SocketHalf {
         context: &mut Context<'_>,
         spare: &mut Spare<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.poll(context, false, |socket| receive(socket, spare))
+        let read = ready!(self.poll(context, false, |socket| receive(socket, spare)))?;
+        self.drained = read > 0 && spare.has_remaining_mut();
+        Poll::Ready(Ok(read))
     }
 }
 

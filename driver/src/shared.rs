@@ -595,8 +595,11 @@ impl<R: Runtime> Shared<R> {
     pub(crate) fn resume_point(&self, now: Time) -> Option<ResumePoint> {
         let mut now = Now::at(now);
         // The peer has closed its end: the system knows, if nobody has looked yet.
-        self.signals.disarm();
-        while self.drive_read(&mut now, |_, _, _| {}) == Step::Progress {}
+        // The first attempt after a read that left room may do no more than wait.
+        for _ in 0..2 {
+            self.signals.disarm();
+            while self.drive_read(&mut now, |_, _, _| {}) == Step::Progress {}
+        }
         self.session(|session| session.connection().resume_point())
     }
 

@@ -85,12 +85,14 @@ impl Parker {
     /// `deadline`.
     fn park(&self, deadline: Option<Instant>) {
         self.sleeps.store(true, Ordering::SeqCst);
-        if !self.notified.load(Ordering::SeqCst) {
-            for waker in self.wait(deadline) {
-                waker.wake();
-            }
-        }
+        let ready = if self.notified.load(Ordering::SeqCst) {
+            Vec::new()
+        } else {
+            self.wait(deadline)
+        };
+        // Before it wakes itself: nobody need ring for one who is awake.
         self.sleeps.store(false, Ordering::SeqCst);
+        ready.into_iter().for_each(Waker::wake);
     }
 
     /// The wakers of what has become ready.

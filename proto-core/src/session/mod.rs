@@ -550,7 +550,7 @@ impl Session {
     fn look_by(&mut self, at: Time, waiters: &mut Waiters) {
         if at < self.background_at {
             self.background_at = at;
-            waiters.wake_background();
+            waiters.rouse_background();
         }
     }
 
@@ -566,9 +566,14 @@ impl Session {
                 self.linger = now;
             }
         }
+        let (summoned, engaged) = (waiters.take_summoned(), waiters.take_engaged());
+        if !(summoned || engaged || due || self.ended) && now < self.background_at {
+            // It was woken because it is to look sooner than it was going to. Each message
+            // of a conversation could do that: more than setting the time is too much.
+            return Duty::Sleep;
+        }
         let active = core::mem::take(&mut self.active);
         self.watched = false;
-        let engaged = waiters.take_engaged();
         let again = if due || self.connection.end().is_some() {
             None
         } else if engaged {

@@ -54,6 +54,7 @@ impl Session {
     ) -> Result<(), ResumeError> {
         self.new_stream();
         let resumed = self.connection.resume(rng, now);
+        waiters.wake_background();
         self.dispatch(waiters);
         resumed
     }

@@ -108,6 +108,8 @@ pub struct Waiters {
     watched: bool,
     /// The background was woken to look in a while, not at once.
     engaged: bool,
+    /// It was woken to act.
+    summoned: bool,
 }
 
 impl Waiters {
@@ -120,6 +122,7 @@ impl Waiters {
             called: false,
             watched: false,
             engaged: false,
+            summoned: false,
         }
     }
 
@@ -185,8 +188,14 @@ impl Waiters {
         }
     }
 
-    /// Wakes the background.
+    /// Wakes the background, to act.
     pub fn wake_background(&mut self) {
+        self.summoned = true;
+        self.rouse_background();
+    }
+
+    /// Wakes the background only to set another time for its next look.
+    pub(super) fn rouse_background(&mut self) {
         if let Some(background) = &self.background {
             self.woken.push(background);
         }
@@ -208,7 +217,7 @@ impl Waiters {
         if !self.watched {
             self.watched = true;
             self.engaged = true;
-            self.wake_background();
+            self.rouse_background();
         }
     }
 
@@ -220,6 +229,11 @@ impl Waiters {
     /// Whether somebody was called on to drive and has not.
     pub(super) fn is_called(&self) -> bool {
         self.called
+    }
+
+    /// Whether the background was woken to act; once.
+    pub(super) fn take_summoned(&mut self) -> bool {
+        core::mem::take(&mut self.summoned)
     }
 
     /// Whether the background was woken to look in a while; once.

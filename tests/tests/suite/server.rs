@@ -14,7 +14,7 @@ use sealpipe_driver::{
 };
 use sealpipe_tests::{
     eventually, modes, next_request, place,
-    server::{Busy, GivesAway, Simple, Waits, busy, connect, gone, processed, until},
+    server::{Busy, GivesAway, Simple, Waits, busy, connect, gone, processed},
     within,
 };
 use std::{
@@ -326,14 +326,19 @@ async fn a_client_can_finish_while_the_server_keeps_its_name<R: Runtime>() {
     .await;
 }
 
-/// Waits with the first message only.
-struct Begins(Waits);
+/// Waits with the first message only, and says when the second has come.
+#[derive(Clone, Default)]
+struct Begins {
+    waits: Waits,
+    second: Arc<Notify>,
+}
 
 impl<R: Runtime> Handler<R> for Begins {
     async fn message(&self, _: &Client<R>, _: &mut Incoming<R>) -> Result<(), Rejection> {
-        let Waits { go, came } = &self.0;
-        if came.fetch_add(1, Ordering::SeqCst) == 0 {
-            go.notified().await;
+        match self.waits.came.fetch_add(1, Ordering::SeqCst) {
+            0 => self.waits.go.notified().await,
+            1 => self.second.notify_one(),
+            _ => {}
         }
         Ok(())
     }
@@ -357,10 +362,10 @@ async fn pending<R: Runtime>(server: &Server<R>, client: &Connection<R>, more: u
 async fn a_server_takes_no_more_messages_than_it_should<R: Runtime>() {
     within(async {
         let place = place();
-        let waits = Waits::default();
-        let go = waits.go.clone();
+        let begins = Begins::default();
+        let go = begins.waits.go.clone();
         let options = ServerOptions::<R>::new(Config::default()).max_messages(3);
-        let server = options.start(&place.endpoint, Begins(waits)).unwrap();
+        let server = options.start(&place.endpoint, begins).unwrap();
         let client = connect::<R>(&place).await;
         pending(&server, &client, 9).await;
         go.notify_one();
@@ -375,19 +380,22 @@ async fn a_client_that_sends_much_lets_others_have_their_turn() {
     const MORE: usize = 2_000;
     within(async {
         let place = place();
-        let waits = Waits::default();
-        let Waits { go, came } = waits.clone();
-        let server = Server::<sealpipe_tokio::Tokio>::start(
-            &place.endpoint,
-            Config::default(),
-            Begins(waits),
-        )
-        .unwrap();
+        let begins = Begins::default();
+        let (Waits { go, came }, second) = (begins.waits.clone(), begins.second.clone());
+        let server =
+            Server::<sealpipe_tokio::Tokio>::start(&place.endpoint, Config::default(), begins)
+                .unwrap();
         let client = connect(&place).await;
         pending(&server, &client, MORE).await;
+        // Another task, which has its turn among those that are ready.
+        let other = tokio::spawn(async move {
+            second.notified().await;
+            came.load(Ordering::SeqCst)
+        });
+        tokio::task::yield_now().await;
         go.notify_one();
-        until(&came, 2).await;
-        assert!(came.load(Ordering::SeqCst) < MORE as u64);
+        let came = other.await.unwrap();
+        assert!(came < MORE as u64, "{came} of {MORE}");
     })
     .await;
 }
