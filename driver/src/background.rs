@@ -3,7 +3,8 @@
 
 use crate::{
     Error, Runtime, Timer,
-    shared::{Now, Shared, Step},
+    call::Now,
+    shared::{Shared, Step},
     transport::Transport,
 };
 use sealpipe_core::{Time, session::Duty};

@@ -3,10 +3,11 @@
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
     SubscribeError, Subscription, WriteHalf,
+    call::{First, Now},
     halves::Gather,
     memory,
     opening::Opening,
-    shared::{First, Now, Shared},
+    shared::Shared,
     timeout::timeout,
     transport::Transport,
 };

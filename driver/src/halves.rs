@@ -2,8 +2,8 @@
 
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
+    call::{First, Now},
     connection::{self, Owner},
-    shared::{First, Now},
 };
 use bytes::Bytes;
 use futures_core::Stream;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod call;
 mod connect;
 mod connection;
 mod error;
@@ -18,6 +19,7 @@ mod runtime;
 mod sending;
 mod server;
 mod shared;
+mod signals;
 mod subscription;
 mod timeout;
 mod transport;

@@ -4,8 +4,9 @@
 use crate::{
     Connection, Error, Runtime,
     background::{Background, Dial},
+    call::First,
     connection::{Owner, Waiting},
-    shared::{First, Shared, lock},
+    shared::{Shared, lock},
     transport::Transport,
 };
 use sealpipe_core::{

@@ -2,9 +2,10 @@
 
 use crate::{
     Incoming, Runtime, SendError,
+    call::First,
     connection::{Owner, Waiting},
     sending::{ASK, take_in},
-    shared::{First, Shared},
+    shared::Shared,
     timeout::timeout,
 };
 use bytes::Bytes;

@@ -2,8 +2,9 @@
 
 use crate::{
     Error, Runtime, SendError,
+    call::{First, Now},
     connection::{Owner, Waiting, reason_to_error},
-    shared::{First, Now, Shared},
+    shared::Shared,
     timeout::timeout,
 };
 use sealpipe_core::{

@@ -7,10 +7,12 @@
 use crate::transport::{Half, Verify};
 use crate::{
     ReadHalf, Runtime, WriteHalf,
+    call::{Call, First, Now},
+    signals::Signals,
     transport::{Read, Transport, Write},
 };
 use bytes::{Buf, BufMut};
-use futures_util::task::{ArcWake, waker_ref};
+use futures_util::task::waker_ref;
 use sealpipe_core::{
     Connection as Core, RecvBuf, ResumeError, ResumePoint, SendBuf, Time,
     session::{Duty, Interest, Place, Session, Waiters},
@@ -60,109 +62,6 @@ struct Writer<R: Runtime> {
     io: Option<Write<R>>,
     buf: SendBuf,
     unflushed: bool,
-}
-
-/// Who is woken by the transport, and whether it will.
-struct Signals {
-    waiters: Mutex<Waiters>,
-    /// The transport holds our waker, which has not been woken yet.
-    read_armed: AtomicBool,
-    write_armed: AtomicBool,
-}
-
-impl Signals {
-    /// Who drives next asks the transport itself.
-    fn disarm(&self) {
-        self.read_armed.store(false, Ordering::SeqCst);
-        self.write_armed.store(false, Ordering::SeqCst);
-    }
-
-    /// Whether the transport wakes somebody as soon as there is something to do.
-    fn attend(&self, session: &Session) -> bool {
-        let [read, write] =
-            [&self.read_armed, &self.write_armed].map(|armed| armed.load(Ordering::SeqCst));
-        session.is_attended(read, write)
-    }
-}
-
-impl ArcWake for Signals {
-    /// One waker serves both directions: which of them is ready is found out by
-    /// whoever drives.
-    fn wake_by_ref(signals: &Arc<Self>) {
-        signals.disarm();
-        let woken = {
-            let mut waiters = lock(&signals.waiters);
-            waiters.wake_driver();
-            waiters.take_woken()
-        };
-        woken.wake();
-    }
-}
-
-/// The time, read when it is asked for first: most calls need it once, some never.
-#[derive(Default)]
-pub(crate) struct Now(Option<Time>);
-
-impl Now {
-    pub(crate) fn at(time: Time) -> Now {
-        Now(Some(time))
-    }
-
-    pub(crate) fn get<R: Runtime>(&mut self) -> Time {
-        *self.0.get_or_insert_with(R::now)
-    }
-}
-
-/// A poll of the program's that drives, and looks at the session whenever that is
-/// locked anyway.
-struct Call<'a, T, F> {
-    signals: &'a Signals,
-    waker: &'a Waker,
-    place: &'a mut Place,
-    interest: Interest,
-    ready: F,
-    value: Option<T>,
-    /// There was something to write when it looked last.
-    writes: bool,
-    /// Its place is taken, with the waker of this poll.
-    waits: bool,
-    /// Its place is given back, and the transport is looked after.
-    left: bool,
-}
-
-impl<T, F: FnMut(&mut Session) -> Option<T>> Call<'_, T, F> {
-    fn look(&mut self, session: &mut Session, waiters: &mut Waiters, idle: bool) {
-        if self.value.is_none() {
-            self.value = (self.ready)(session);
-        }
-        self.writes = session.wants_transmit();
-        if self.value.is_none() {
-            if idle {
-                waiters.wait(self.place, self.interest, self.waker);
-                session.watch_timers(waiters);
-                self.waits = true;
-            }
-        } else if !self.writes && !self.left {
-            waiters.leave(self.place);
-            let attended = self.signals.attend(session);
-            // Others must find the transport's lock free when they are woken.
-            if attended || !waiters.anyone() {
-                session.leave(attended, waiters);
-                self.left = true;
-            }
-        }
-    }
-}
-
-/// What a poll begins with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum First {
-    /// Looks whether what it waits for is there.
-    Look,
-    /// Its caller has looked: reads.
-    Read,
-    /// Writes what was just queued, whose outcome cannot be there before.
-    Write,
 }
 
 /// What driving one direction has brought.

@@ -2,8 +2,8 @@
 
 use crate::{
     RequestError, Runtime,
+    call::{First, Now},
     connection::Owner,
-    shared::{First, Now},
 };
 use futures_core::Stream;
 use sealpipe_core::{

@@ -7,7 +7,9 @@ mod inbound;
 pub(crate) mod inbox;
 mod input;
 mod outbound;
+mod receiving;
 mod resume;
+mod sending;
 mod setup;
 mod timers;
 mod transmit;
@@ -16,12 +18,9 @@ use crate::{
     buffer::{RecvBuf, SendBuf},
     config::Config,
     crypto::{Opener, Sealer},
-    error::{
-        Asked, ConnectionError, SendError, SendErrorReason, SettleError, Violation, WireError,
-    },
-    event::{Event, MessageId, Opened},
+    error::{Asked, ConnectionError, Violation, WireError},
+    event::{Event, Opened},
     key::KeyId,
-    message::{Message, Received, Rejection},
     queue::Queue,
     stats::Stats,
     time::Time,
@@ -33,16 +32,12 @@ use core::fmt;
 use ending::Farewell;
 use foreign::Foreign;
 use inbound::Inbound;
-use inbox::Lane;
 use outbound::{Finish, Outbound};
 use rand_core::TryCryptoRng;
 use resume::Resume;
 pub use resume::ResumePoint;
 use setup::Setup;
 use timers::{Timer, Timers};
-
-/// So much is written at once, then messages wait in the queue.
-const AT_ONCE: usize = 64 << 10;
 
 /// Which side opened the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -311,242 +306,7 @@ impl Connection {
     }
 
     // --- 2. What the program wants --------------------------------------------
-
-    /// Queues a message and tracks it: its outcome comes as [`Event::Outcome`].
-    ///
-    /// # Errors
-    /// [`SendError`], with the message in it, if it is too large, the queue is
-    /// full, or the connection has ended or was finished.
-    pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
-        let reserved = None;
-        self.queue(now, message, true, reserved)
-            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
-    }
-
-    /// Queues a message whose outcome is only counted in [`Stats`].
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
-        self.queue(now, message, false, None).map(|_| ())
-    }
-
-    /// As [`send_untracked`](Self::send_untracked), and cannot find the queue full:
-    /// the program was told that there was room for this one.
-    #[inline]
-    pub(crate) fn send_promised(&mut self, message: Message) -> Result<(), SendError> {
-        // It has no deadline: the time does not matter.
-        self.queue(self.now, message, false, Some(usize::MAX))
-            .map(|_| ())
-    }
-
-    /// Keeps room for one message of up to `size` bytes until
-    /// [`send_reserved`](Self::send_reserved) or [`unreserve`](Self::unreserve).
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn reserve(&mut self, size: usize) -> Result<(), SendErrorReason> {
-        self.check_send(size, None, true)?;
-        self.outbound.reserve(size);
-        Ok(())
-    }
-
-    /// Gives back what [`reserve`](Self::reserve) kept.
-    pub fn unreserve(&mut self, size: usize) {
-        self.outbound.unreserve(size);
-    }
-
-    /// Queues a message into the room that `reserve(size)` kept; cannot find the
-    /// queue full. The room is given back whatever becomes of it.
-    ///
-    /// # Errors
-    /// [`SendError`] if the message is above `size`, or the connection has ended.
-    pub fn send_reserved(
-        &mut self,
-        now: Time,
-        message: Message,
-        size: usize,
-    ) -> Result<MessageId, SendError> {
-        self.outbound.unreserve(size);
-        self.queue(now, message, true, Some(size))
-            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
-    }
-
-    #[inline(always)]
-    fn queue(
-        &mut self,
-        now: Time,
-        mut message: Message,
-        tracked: bool,
-        reserved: Option<usize>,
-    ) -> Result<Option<MessageId>, SendError> {
-        self.advance(now);
-        if let Some(foreign) = &self.foreign
-            && let Err(error) = foreign.check(&message)
-        {
-            let reason = SendErrorReason::Wire(error);
-            return Err(SendError { message, reason });
-        }
-        let stays = self.outbound.will_track(&message, tracked);
-        if let Err(reason) = self.check_send(message.size(), reserved, stays) {
-            return Err(SendError { message, reason });
-        }
-        // Nobody waits for an untracked message: it has no deadline.
-        if tracked {
-            message.deadline = self.deadline_of(self.now, &message);
-            self.timers.set_earlier(Timer::Send, message.deadline);
-        } else {
-            message.deadline = Time::NEVER;
-            if self.writes_at_once() && self.outbound.write_one(&message, &mut self.raw) {
-                self.unwritten = true;
-                return Ok(None);
-            }
-        }
-        Ok(self.outbound.push(message, tracked))
-    }
-
-    /// Whether a message whose outcome nobody asks for need not wait in the queue for
-    /// the next call of [`poll_transmit`](Self::poll_transmit).
-    #[inline(always)]
-    fn writes_at_once(&self) -> bool {
-        self.phase == Phase::Open
-            && self.keys.is_none()
-            && self.foreign.is_none()
-            && (self.raw.is_empty() || self.outbound.wrote_at_once())
-            && self.raw.len() < AT_ONCE
-    }
-
-    /// When a message that is queued at `now` must have its outcome.
-    #[inline]
-    pub(crate) fn deadline_of(&self, now: Time, message: &Message) -> Time {
-        let timeout = match message.deadline {
-            Time::NEVER => self.config.send_timeout,
-            own => own.saturating_since(Time::ZERO),
-        };
-        now.saturating_add(timeout)
-    }
-
-    /// Names the next tracked message.
-    pub(crate) fn next_id(&self) -> MessageId {
-        self.outbound.next_id()
-    }
-
-    #[inline(always)]
-    fn check_send(
-        &self,
-        size: usize,
-        reserved: Option<usize>,
-        stays: bool,
-    ) -> Result<(), SendErrorReason> {
-        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
-        if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
-            return Err(self.why_not_send());
-        }
-        let own = self.config.max_message.min(reserved.unwrap_or(usize::MAX));
-        let peer = self.outbound.peer_max();
-        if size > own.min(peer) {
-            return Err(SendErrorReason::TooLarge {
-                size,
-                max: own.min(peer),
-                by_peer: peer < own,
-            });
-        }
-        // What leaves nothing behind need not wait for what does: a reply must get
-        // past requests. Events that the driver has not taken count, or one that
-        // never asks would let them pile up.
-        let others = match stays {
-            true => self.outbound.in_flight().saturating_add(self.events.len()),
-            false => 0,
-        };
-        if reserved.is_none() && !self.outbound.has_room(&self.config, others) {
-            return Err(SendErrorReason::Full);
-        }
-        Ok(())
-    }
-
-    /// Whether the queue is not full.
-    #[inline(always)]
-    pub(crate) fn has_room(&self) -> bool {
-        let others = self.outbound.in_flight().saturating_add(self.events.len());
-        self.outbound.has_room(&self.config, others)
-    }
-
-    /// The connection is closing, or was finished.
-    #[cold]
-    fn why_not_send(&self) -> SendErrorReason {
-        // Where the program has finished, the goodbye is the connection's own.
-        let announced = || match self.outbound.finish {
-            Finish::No => self.farewell.announced(),
-            _ => None,
-        };
-        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
-        let end = self.end.as_deref().cloned().or_else(announced);
-        let end = end.filter(|_| closing);
-        end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
-    }
-
-    /// Whether any message could be queued now. One that leaves nothing behind,
-    /// untracked and below level *processed*, is also taken while only those under
-    /// way fill the queue: else answers would wait for what waits for them.
-    ///
-    /// # Errors
-    /// Why not.
-    #[inline]
-    pub fn check_room(&self) -> Result<(), SendErrorReason> {
-        self.check_send(0, None, true)
-    }
-
-    /// The same for a message below level *processed* whose outcome nobody asks for.
-    pub(crate) fn check_untracked_room(&self) -> Result<(), SendErrorReason> {
-        self.check_send(0, None, false)
-    }
-
-    /// Whether everything that was queued has been written.
-    #[inline]
-    pub fn is_flushed(&self) -> bool {
-        self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
-    }
-
-    /// Withdraws a message. `true` if that surely kept it from being delivered;
-    /// its outcome is then [`NotSent`](crate::Outcome::NotSent). Otherwise it is
-    /// too late, the peer is told that nobody waits for it any more, and its
-    /// outcome comes as usual.
-    pub fn cancel(&mut self, id: MessageId) -> bool {
-        if self.end.is_some() {
-            return false;
-        }
-        self.quiet = false;
-        let withdrawn = self.outbound.cancel(id, &mut self.events);
-        self.check_finished();
-        withdrawn
-    }
-
-    /// The program's verdict on a message of level *processed* that it has
-    /// received: `Ok` accepts it, `Err` rejects it.
-    ///
-    /// # Errors
-    /// [`SettleError`] if none is due, or the connection has ended.
-    pub fn settle(&mut self, seq: u64, verdict: Result<(), Rejection>) -> Result<(), SettleError> {
-        if let Some(error) = &self.end {
-            return Err(SettleError::Closed(ConnectionError::clone(error)));
-        }
-        self.quiet = false;
-        if !self.inbound.settle(seq, verdict) {
-            return Err(SettleError::NotWaiting { seq });
-        }
-        self.check_finished();
-        Ok(())
-    }
-
-    /// Whether no verdict is due on any message that was received.
-    pub fn is_decided(&self) -> bool {
-        self.inbound.is_decided()
-    }
-
-    /// Whether message `seq` may wait for the program or for its verdict.
-    pub(crate) fn is_unsettled(&self, seq: u64) -> bool {
-        self.inbound.is_unsettled(seq)
-    }
+    // The rest of it is in sending.rs and receiving.rs.
 
     /// Sends a PING; [`Event::Pong`] tells the round trip. One at a time: a
     /// second call before the answer joins the first. After the first 512 they go
@@ -563,59 +323,6 @@ impl Connection {
     }
 
     // --- 3. What there is to know ----------------------------------------------
-
-    /// The next message, in the order in which the peer sent them.
-    #[inline]
-    pub fn recv(&mut self) -> Option<Received> {
-        if self.is_ending() {
-            return self.recv_last();
-        }
-        if self.inbound.credit_is_low {
-            self.quiet = false;
-        }
-        self.inbound.take()
-    }
-
-    /// Taking the last messages may be what the end waits for.
-    #[cold]
-    fn recv_last(&mut self) -> Option<Received> {
-        let message = self.inbound.take();
-        self.quiet = false;
-        self.check_finished();
-        message
-    }
-
-    /// The next reply or event, past what waits before it. It keeps its credit
-    /// until it is [`put_away`](Self::put_away).
-    #[inline]
-    pub(crate) fn take_from(&mut self, lane: Lane) -> Option<Received> {
-        let message = self.inbound.take_from(lane);
-        self.quiet = false;
-        if self.is_ending() {
-            self.check_finished();
-        }
-        message
-    }
-
-    /// What was taken from a lane is not needed any more.
-    pub(crate) fn put_away(&mut self, message: &Received) {
-        if self.end.is_none() {
-            self.inbound.put_away(message);
-            self.quiet = false;
-            self.check_finished();
-        }
-    }
-
-    /// What [`take_from`](Self::take_from) would yield.
-    pub(crate) fn first_of(&self, lane: Lane) -> Option<&Received> {
-        self.inbound.first_of(lane)
-    }
-
-    /// Whether a message waits in `lane`.
-    #[inline]
-    pub(crate) fn has(&self, lane: Lane) -> bool {
-        self.inbound.has(lane)
-    }
 
     /// The next event.
     #[inline]

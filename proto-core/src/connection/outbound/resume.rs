@@ -118,7 +118,7 @@ impl Outbound {
             self.queue_bytes = self.queue_bytes.saturating_sub(size);
             let kept = self.kept.as_deref_mut();
             let kept = kept.and_then(|kept| kept.keep(&queued.message, None));
-            super::track(
+            super::frames::track(
                 &mut self.in_flight,
                 &mut self.sending,
                 queued.number,

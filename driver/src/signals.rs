@@ -1,0 +1,46 @@
+//! Who is woken by the transport.
+
+use crate::shared::lock;
+use futures_util::task::ArcWake;
+use sealpipe_core::session::{Session, Waiters};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Who is woken by the transport, and whether it will.
+pub(crate) struct Signals {
+    pub(crate) waiters: Mutex<Waiters>,
+    /// The transport holds our waker, which has not been woken yet.
+    pub(crate) read_armed: AtomicBool,
+    pub(crate) write_armed: AtomicBool,
+}
+
+impl Signals {
+    /// Who drives next asks the transport itself.
+    pub(crate) fn disarm(&self) {
+        self.read_armed.store(false, Ordering::SeqCst);
+        self.write_armed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the transport wakes somebody as soon as there is something to do.
+    pub(crate) fn attend(&self, session: &Session) -> bool {
+        let [read, write] =
+            [&self.read_armed, &self.write_armed].map(|armed| armed.load(Ordering::SeqCst));
+        session.is_attended(read, write)
+    }
+}
+
+impl ArcWake for Signals {
+    /// One waker serves both directions: which of them is ready is found out by
+    /// whoever drives.
+    fn wake_by_ref(signals: &Arc<Self>) {
+        signals.disarm();
+        let woken = {
+            let mut waiters = lock(&signals.waiters);
+            waiters.wake_driver();
+            waiters.take_woken()
+        };
+        woken.wake();
+    }
+}

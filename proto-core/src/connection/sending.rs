@@ -1,0 +1,223 @@
+//! What the program sends.
+
+use super::{Connection, Phase, outbound::Finish, timers::Timer};
+use crate::{
+    error::{SendError, SendErrorReason},
+    event::MessageId,
+    message::Message,
+    time::Time,
+};
+
+/// So much is written at once, then messages wait in the queue.
+const AT_ONCE: usize = 64 << 10;
+
+impl Connection {
+    /// Queues a message and tracks it: its outcome comes as [`Event::Outcome`].
+    ///
+    /// # Errors
+    /// [`SendError`], with the message in it, if it is too large, the queue is
+    /// full, or the connection has ended or was finished.
+    pub fn send(&mut self, now: Time, message: Message) -> Result<MessageId, SendError> {
+        let reserved = None;
+        self.queue(now, message, true, reserved)
+            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+    }
+
+    /// Queues a message whose outcome is only counted in [`Stats`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_untracked(&mut self, now: Time, message: Message) -> Result<(), SendError> {
+        self.queue(now, message, false, None).map(|_| ())
+    }
+
+    /// As [`send_untracked`](Self::send_untracked), and cannot find the queue full:
+    /// the program was told that there was room for this one.
+    #[inline]
+    pub(crate) fn send_promised(&mut self, message: Message) -> Result<(), SendError> {
+        // It has no deadline: the time does not matter.
+        self.queue(self.now, message, false, Some(usize::MAX))
+            .map(|_| ())
+    }
+
+    /// Keeps room for one message of up to `size` bytes until
+    /// [`send_reserved`](Self::send_reserved) or [`unreserve`](Self::unreserve).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn reserve(&mut self, size: usize) -> Result<(), SendErrorReason> {
+        self.check_send(size, None, true)?;
+        self.outbound.reserve(size);
+        Ok(())
+    }
+
+    /// Gives back what [`reserve`](Self::reserve) kept.
+    pub fn unreserve(&mut self, size: usize) {
+        self.outbound.unreserve(size);
+    }
+
+    /// Queues a message into the room that `reserve(size)` kept; cannot find the
+    /// queue full. The room is given back whatever becomes of it.
+    ///
+    /// # Errors
+    /// [`SendError`] if the message is above `size`, or the connection has ended.
+    pub fn send_reserved(
+        &mut self,
+        now: Time,
+        message: Message,
+        size: usize,
+    ) -> Result<MessageId, SendError> {
+        self.outbound.unreserve(size);
+        self.queue(now, message, true, Some(size))
+            .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
+    }
+
+    #[inline(always)]
+    fn queue(
+        &mut self,
+        now: Time,
+        mut message: Message,
+        tracked: bool,
+        reserved: Option<usize>,
+    ) -> Result<Option<MessageId>, SendError> {
+        self.advance(now);
+        if let Some(foreign) = &self.foreign
+            && let Err(error) = foreign.check(&message)
+        {
+            let reason = SendErrorReason::Wire(error);
+            return Err(SendError { message, reason });
+        }
+        let stays = self.outbound.will_track(&message, tracked);
+        if let Err(reason) = self.check_send(message.size(), reserved, stays) {
+            return Err(SendError { message, reason });
+        }
+        // Nobody waits for an untracked message: it has no deadline.
+        if tracked {
+            message.deadline = self.deadline_of(self.now, &message);
+            self.timers.set_earlier(Timer::Send, message.deadline);
+        } else {
+            message.deadline = Time::NEVER;
+            if self.writes_at_once() && self.outbound.write_one(&message, &mut self.raw) {
+                self.unwritten = true;
+                return Ok(None);
+            }
+        }
+        Ok(self.outbound.push(message, tracked))
+    }
+
+    /// Whether a message whose outcome nobody asks for need not wait in the queue for
+    /// the next call of [`poll_transmit`](Self::poll_transmit).
+    #[inline(always)]
+    fn writes_at_once(&self) -> bool {
+        self.phase == Phase::Open
+            && self.keys.is_none()
+            && self.foreign.is_none()
+            && (self.raw.is_empty() || self.outbound.wrote_at_once())
+            && self.raw.len() < AT_ONCE
+    }
+
+    /// When a message that is queued at `now` must have its outcome.
+    #[inline]
+    pub(crate) fn deadline_of(&self, now: Time, message: &Message) -> Time {
+        let timeout = match message.deadline {
+            Time::NEVER => self.config.send_timeout,
+            own => own.saturating_since(Time::ZERO),
+        };
+        now.saturating_add(timeout)
+    }
+
+    /// Names the next tracked message.
+    pub(crate) fn next_id(&self) -> MessageId {
+        self.outbound.next_id()
+    }
+
+    #[inline(always)]
+    fn check_send(
+        &self,
+        size: usize,
+        reserved: Option<usize>,
+        stays: bool,
+    ) -> Result<(), SendErrorReason> {
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        if closing || self.outbound.finish != Finish::No || self.farewell.is_said() {
+            return Err(self.why_not_send());
+        }
+        let own = self.config.max_message.min(reserved.unwrap_or(usize::MAX));
+        let peer = self.outbound.peer_max();
+        if size > own.min(peer) {
+            return Err(SendErrorReason::TooLarge {
+                size,
+                max: own.min(peer),
+                by_peer: peer < own,
+            });
+        }
+        // What leaves nothing behind need not wait for what does: a reply must get
+        // past requests. Events that the driver has not taken count, or one that
+        // never asks would let them pile up.
+        let others = match stays {
+            true => self.outbound.in_flight().saturating_add(self.events.len()),
+            false => 0,
+        };
+        if reserved.is_none() && !self.outbound.has_room(&self.config, others) {
+            return Err(SendErrorReason::Full);
+        }
+        Ok(())
+    }
+
+    /// Whether the queue is not full.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        let others = self.outbound.in_flight().saturating_add(self.events.len());
+        self.outbound.has_room(&self.config, others)
+    }
+
+    /// The connection is closing, or was finished.
+    #[cold]
+    fn why_not_send(&self) -> SendErrorReason {
+        // Where the program has finished, the goodbye is the connection's own.
+        let announced = || match self.outbound.finish {
+            Finish::No => self.farewell.announced(),
+            _ => None,
+        };
+        let closing = self.phase == Phase::Closing || self.phase == Phase::Closed;
+        let end = self.end.as_deref().cloned().or_else(announced);
+        let end = end.filter(|_| closing);
+        end.map_or(SendErrorReason::Finished, SendErrorReason::Closed)
+    }
+
+    /// Whether any message could be queued now. One that leaves nothing behind,
+    /// untracked and below level *processed*, is also taken while only those under
+    /// way fill the queue: else answers would wait for what waits for them.
+    ///
+    /// # Errors
+    /// Why not.
+    #[inline]
+    pub fn check_room(&self) -> Result<(), SendErrorReason> {
+        self.check_send(0, None, true)
+    }
+
+    /// The same for a message below level *processed* whose outcome nobody asks for.
+    pub(crate) fn check_untracked_room(&self) -> Result<(), SendErrorReason> {
+        self.check_send(0, None, false)
+    }
+
+    /// Whether everything that was queued has been written.
+    #[inline]
+    pub fn is_flushed(&self) -> bool {
+        self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
+    }
+
+    /// Withdraws a message. `true` if that surely kept it from being delivered;
+    /// its outcome is then [`NotSent`](crate::Outcome::NotSent). Otherwise it is
+    /// too late, the peer is told that nobody waits for it any more, and its
+    /// outcome comes as usual.
+    pub fn cancel(&mut self, id: MessageId) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        self.quiet = false;
+        let withdrawn = self.outbound.cancel(id, &mut self.events);
+        self.check_finished();
+        withdrawn
+    }
+}
