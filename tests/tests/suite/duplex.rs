@@ -160,6 +160,7 @@ async fn both_close_while_their_windows_are_full<R: Adapter>() {
                 // Each takes a few, settles some.
                 let mut taken = [BTreeSet::new(), BTreeSet::new()];
                 let mut settled = [BTreeSet::new(), BTreeSet::new()];
+                let mut undecided = Vec::new();
                 for (side, other) in [(&a, 1), (&b, 0)] {
                     for _ in 0..random.below(WINDOW as u64) {
                         let message = side.recv().await.unwrap().unwrap();
@@ -170,7 +171,7 @@ async fn both_close_while_their_windows_are_full<R: Adapter>() {
                             settled[other].insert(n);
                         } else {
                             // Neither accepted nor rejected when the end comes.
-                            std::mem::forget(message);
+                            undecided.push(message);
                         }
                     }
                 }

@@ -286,16 +286,15 @@ async fn the_harm_that_it_does_is_caught<R: Adapter>() {
                 let client = peer(&with(&arguments, &mode)).output();
                 let server = async {
                     let server = listener.accept().await.unwrap();
-                    let mut delivered = 0;
+                    let mut delivered = Vec::new();
                     loop {
                         match server.recv().await {
                             Ok(Some(message)) => {
-                                delivered += 1;
                                 // Neither accepted nor rejected: no credit comes back.
-                                std::mem::forget(message);
+                                delivered.push(message);
                             }
                             Ok(None) => panic!("{name}: taken for an orderly end"),
-                            Err(error) => break (delivered, error),
+                            Err(error) => break (delivered.len(), error),
                         }
                     }
                 };
