@@ -225,6 +225,7 @@ impl Connection {
         self.setup = None;
         self.keys = None;
         self.raw.clear();
+        self.outbound.put_out();
         self.pad_due = false;
         self.pong = None;
         // Only what the program asked for is asked again.

@@ -283,3 +283,46 @@ fn data_bodies_of_the_script_are_what_the_core_reads() {
         }]
     );
 }
+
+/// Small messages that came together are taken together: wherever the bytes are cut,
+/// and whatever stands between them, they are what they are one by one.
+#[test]
+fn small_messages_are_the_same_wherever_they_are_cut() {
+    const SIZES: [usize; 24] = [
+        0, 1, 59, 60, 61, 62, 63, 64, 0, 0, 1_017, 1_018, 1_019, 1_020, 1_021, 1_022, 1_023, 1_024,
+        5_000, 0, 300, 2, 4_096, 7,
+    ];
+    let mut bytes = Vec::new();
+    for (seq, size) in SIZES.into_iter().enumerate() {
+        let body = data_body(seq as u64, AckLevel::None, None, &vec![seq as u8; size]);
+        bytes.push(0x32);
+        match seq % 4 {
+            // Longer than it need be.
+            1 => bytes.extend_from_slice(&(0x8000_0000 | body.len() as u32).to_be_bytes()),
+            2 => bytes.extend_from_slice(&(0x4000 | body.len() as u16).to_be_bytes()),
+            _ => {
+                bytes.pop();
+                bytes.extend_from_slice(&frame(0x32, &body));
+                if seq % 8 == 3 {
+                    bytes.extend_from_slice(&control(Frame::Pad));
+                }
+                continue;
+            }
+        }
+        bytes.extend_from_slice(&body);
+    }
+    let sizes = (1..64).chain([100, 1_023, 1_024, 1_025, 4_095, 4_096, 4_097, bytes.len()]);
+    for chunk in sizes {
+        let mut pair = Pair::open(builder(false));
+        let now = pair.now;
+        let server = &mut pair.server;
+        for part in bytes.chunks(chunk) {
+            server.feed(now, part);
+        }
+        server.take(true);
+        assert_eq!(server.connection.end(), None, "in parts of {chunk}");
+        let expected = SIZES.iter().enumerate();
+        let expected: Vec<_> = expected.map(|(seq, &n)| vec![seq as u8; n]).collect();
+        assert_eq!(server.payloads(), expected, "in parts of {chunk}");
+    }
+}

@@ -529,3 +529,47 @@ fn a_handshake_that_hangs_is_given_up_and_tried_again() {
     assert!(lossy.pair.client.connection.is_suspended());
     lossy.resume();
 }
+
+/// A message that nobody asks about may be made and not put out when the stream is
+/// lost. Nothing of it stands before the handshake on the next one.
+#[test]
+fn what_was_made_for_the_lost_stream_leaves_nothing_behind() {
+    for sealed in MODES {
+        for role in [Role::Initiator, Role::Responder] {
+            let mut lossy = Lossy::open(builder(sealed));
+            let now = lossy.pair.now;
+            let side = match role {
+                Role::Initiator => &mut lossy.pair.client,
+                Role::Responder => &mut lossy.pair.server,
+            };
+            let fed = message("fed", AckLevel::None);
+            side.connection.send_untracked(now, fed).expect("room");
+            // The program waits for its answer, and asks again over the next stream.
+            side.connection.ping().expect("sealpipe's wire");
+            lossy.cut();
+            lossy.resume();
+            let side = match role {
+                Role::Initiator => &lossy.pair.client,
+                Role::Responder => &lossy.pair.server,
+            };
+            assert_eq!(resumptions(side), 1);
+            let answered = |event: &Event| matches!(event, Event::Pong { .. });
+            assert!(side.events.iter().any(answered), "{role:?}");
+        }
+    }
+}
+
+/// What went with the stream takes no room from what comes after.
+#[test]
+fn what_was_made_for_the_lost_stream_takes_no_room() {
+    let mut lossy = Lossy::open(builder(false).send_queue(1 << 20, 1));
+    let now = lossy.pair.now;
+    let client = &mut lossy.pair.client.connection;
+    let fed = message("fed", AckLevel::None);
+    client.send_untracked(now, fed).expect("room");
+    client.handle_eof(now, &lossy.pair.client.input);
+    assert!(client.is_suspended());
+    // It is lost, or waits: not both.
+    let stats = client.stats();
+    assert_eq!(stats.messages_sent + stats.queued as u64, 1, "{stats:?}");
+}

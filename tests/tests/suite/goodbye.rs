@@ -7,18 +7,23 @@
 #![cfg(unix)]
 
 use sealpipe_core::wire::Frame;
-use sealpipe_driver::vocabulary::{Close, Config, Message, Role};
+use sealpipe_driver::vocabulary::{Access, Close, Config, Message, Role};
 use sealpipe_tests::{
     Adapter, Hand, Place,
     api::{Connection, Listener},
     place, raw, within,
 };
-use std::time::{Duration, Instant};
+use std::{
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
 
 sealpipe_tests::on_every_adapter! {
     after_it_has_broken_the_protocol,
     after_it_was_closed,
     after_it_was_dropped,
+    what_it_said_before_it_left_is_heard_although_a_write_fails,
 }
 
 const MAX: usize = 64 << 10;
@@ -121,6 +126,30 @@ async fn after_it_was_dropped<R: Adapter>() {
         }
         drop(server);
         is_let_go_of(&mut hand).await;
+    })
+    .await;
+}
+
+async fn what_it_said_before_it_left_is_heard_although_a_write_fails<R: Adapter>() {
+    within(async {
+        for _ in 0..20 {
+            let (near, far) = UnixStream::pair().unwrap();
+            let end = far.try_clone().unwrap();
+            let access = Access::SameUser;
+            let (ours, theirs) = tokio::join!(
+                R::from_handle(near, Role::Initiator, &access, config()),
+                R::from_handle(far, Role::Responder, &access, config()),
+            );
+            let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+            theirs.send("one").await.unwrap();
+            assert_eq!(&ours.recv().await.unwrap().unwrap().payload[..], b"one");
+            drop(theirs.try_send("two").unwrap());
+            // It reads no more, as if it had gone.
+            end.shutdown(Shutdown::Read).unwrap();
+            drop(ours.try_send("nobody reads this"));
+            let message = ours.recv().await.expect("it came before the end");
+            assert_eq!(&message.unwrap().payload[..], b"two");
+        }
     })
     .await;
 }

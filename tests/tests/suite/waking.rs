@@ -21,7 +21,8 @@ sealpipe_tests::on_every_adapter! {
     ; of futures:
         a_sink_that_is_full,
         a_flush_that_is_held_up,
-        a_sender_whose_messages_are_all_under_way
+        a_sender_whose_messages_are_all_under_way,
+        a_sender_that_gets_the_room_of_a_permit
 }
 
 #[derive(Default)]
@@ -101,6 +102,24 @@ async fn a_sender_whose_messages_are_all_under_way<A: Asynchronous>() {
         }
         let more = pin!(ours.queue(message(AckLevel::Processed)));
         assert!(woken_for_nothing(more).await < POLLS / 10);
+    })
+    .await;
+}
+
+async fn a_sender_that_gets_the_room_of_a_permit<A: Asynchronous>() {
+    within(async {
+        let (ours, _theirs) = held_up::<A>(1).await;
+        let permit = ours.reserve().await.unwrap();
+        let mut more = pin!(ours.queue(message(AckLevel::None)));
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(count.clone());
+        let poll = more.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+        let before = count.0.load(Ordering::SeqCst);
+        // Too large: the room is given back.
+        permit.send(vec![1; 3_000]).unwrap_err();
+        assert!(count.0.load(Ordering::SeqCst) > before);
+        more.await.unwrap();
     })
     .await;
 }
