@@ -196,7 +196,11 @@ impl<R: Runtime> Permit<R> {
             });
         };
         let now = R::now();
-        let sent = shared.session(|session| session.send_reserved(now, message, size));
+        let sent = shared.with(|session, waiters| {
+            let sent = session.send_reserved(now, message, size);
+            // It may have kept more than it took.
+            session.with(waiters, |_| sent)
+        });
         Ok(Delivery::queued(
             &shared,
             sent.map_err(SendError::not_taken)?,

@@ -162,7 +162,7 @@ impl<R: Runtime> Shared<R> {
         match poll {
             Poll::Pending => {
                 self.with(|session, waiters| {
-                    session.handle_idle(buf, waiters);
+                    session.handle_idle(waiters);
                     look(session, waiters, true);
                 });
                 drop(reader);
@@ -494,10 +494,14 @@ impl<R: Runtime> Shared<R> {
     pub(crate) fn resume_point(&self, now: Time) -> Option<ResumePoint> {
         let mut now = Now::at(now);
         // The peer has closed its end: the system knows, if nobody has looked yet.
-        // The first attempt after a read that left room may do no more than wait.
-        for _ in 0..2 {
+        // An attempt after a read that left room may do no more than wait.
+        let mut idle = 0;
+        while idle < 2 {
             self.signals.disarm();
-            while self.drive_read(&mut now, |_, _, _| {}) == Step::Progress {}
+            idle = match self.drive_read(&mut now, |_, _, _| {}) {
+                Step::Progress => 0,
+                Step::Pending => idle + 1,
+            };
         }
         self.session(|session| session.connection().resume_point())
     }

@@ -24,13 +24,14 @@ const BUFFER: usize = 256 * 1024;
 /// [`Error::Io`] if the system does not take it.
 pub fn prepare(socket: impl AsFd) -> Result<(), Error> {
     use rustix::net::sockopt;
-    let raising = |errno| Error::io("raising the buffers", "the socket", errno);
-    // Linux takes twice that, or what the system allows: a writer that has filled it is
-    // woken while the reader still has something to do.
-    sockopt::set_socket_send_buffer_size(&socket, BUFFER).map_err(raising)?;
+    // A writer that has filled it is then woken while the reader still has something to
+    // do. It works without.
+    if sockopt::socket_send_buffer_size(&socket).is_ok_and(|size| size < BUFFER) {
+        let _ = sockopt::set_socket_send_buffer_size(&socket, BUFFER);
+    }
     #[cfg(target_vendor = "apple")]
     {
-        sockopt::set_socket_recv_buffer_size(&socket, BUFFER).map_err(raising)?;
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER);
         sockopt::set_socket_nosigpipe(&socket, true)
             .map_err(|errno| Error::io("turning off SIGPIPE", "the socket", errno))?;
     }

@@ -194,6 +194,9 @@ impl RecvBuf {
     /// copied; the rest is cut off without a copy.
     pub(crate) fn take_payload(&mut self, n: usize) -> Bytes {
         let n = n.min(self.bytes().len());
+        if n == 0 {
+            return Bytes::new();
+        }
         if n <= SMALL {
             self.block_room(n);
             return self.take_block(n);

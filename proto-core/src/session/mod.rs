@@ -36,6 +36,8 @@ const HAND_OVER: Duration = Duration::from_millis(2);
 /// whether it came. Longer, so that the timer is seldom the next of its processor:
 /// to set that costs more than the rest of a small message.
 const LOOK: Duration = Duration::from_millis(8);
+/// After a write that failed, the end of what there is to read is waited for so long.
+const BROKEN: Duration = Duration::from_secs(1);
 /// A connection is idle, and gives back its memory, when the program has done
 /// nothing with it for so long.
 const IDLE: Duration = Duration::from_millis(50);
@@ -56,8 +58,10 @@ pub struct Session {
     round_trip: Duration,
     /// Somebody was told that there is no room, or not all is flushed.
     room_wanted: bool,
-    /// A write has failed: when all that can be read has been, that is the end.
+    /// A write has failed: when all that can be read has been, that is the end; at the
+    /// latest at this time.
     write_failed: bool,
+    broken_by: Time,
     /// The output buffer held something when it was last filled.
     unwritten: bool,
     /// When the background will look next, by itself.
@@ -94,6 +98,7 @@ impl Session {
             round_trip: Duration::ZERO,
             room_wanted: false,
             write_failed: false,
+            broken_by: Time::NEVER,
             unwritten: false,
             background_at: Time::ZERO,
             active: false,
@@ -119,29 +124,33 @@ impl Session {
     }
 
     /// There is nothing to read for now.
-    pub fn handle_idle(&mut self, input: &RecvBuf, waiters: &mut Waiters) {
+    pub fn handle_idle(&mut self, waiters: &mut Waiters) {
         self.connection.handle_idle();
         waiters.heed();
-        if self.write_failed {
-            self.handle_eof(self.connection.now(), input, waiters);
-        }
     }
 
     /// There will never be anything more to read.
     pub fn handle_eof(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
         self.connection.handle_eof(now, input);
+        self.broken_by = Time::NEVER;
         if self.write_failed {
             self.connection.handle_broken(now);
         }
         self.dispatch(waiters);
     }
 
-    /// A write has failed. What the peer sent before it left is still read; drive
-    /// the reading side next.
+    /// A write has failed. What the peer sent before it left is still read, to the end of
+    /// the stream; drive the reading side next. A stream that does not end then, since the
+    /// peer only stopped reading, is given up after a second.
     pub fn handle_write_failed(&mut self, waiters: &mut Waiters) {
+        let now = self.connection.now();
+        if !self.write_failed && self.connection.end().is_none() {
+            self.broken_by = now.saturating_add(BROKEN);
+        }
         self.write_failed = true;
-        self.connection.handle_broken(self.connection.now());
+        self.connection.handle_broken(now);
         self.dispatch(waiters);
+        self.watch_timers(waiters);
     }
 
     /// The driver has ended the sending direction of the stream
@@ -543,7 +552,7 @@ impl Session {
     #[inline]
     fn poll_timeout(&self) -> Option<Time> {
         let timeout = self.connection.poll_timeout().unwrap_or(Time::NEVER);
-        let at = timeout.min(self.next_request_timeout());
+        let at = timeout.min(self.next_request_timeout()).min(self.broken_by);
         (at != Time::NEVER).then_some(at)
     }
 
@@ -560,6 +569,9 @@ impl Session {
         if due {
             self.connection.handle_timeout(now);
             self.expire_requests(now, waiters);
+            if self.broken_by <= now {
+                self.handle_eof(now, &RecvBuf::new(), waiters);
+            }
             self.dispatch(waiters);
             if let Some(ConnectionError::ClosedLocally(_)) = self.connection.end() {
                 // The goodbye has been waited for already.
@@ -570,6 +582,7 @@ impl Session {
         if !(summoned || engaged || due || self.ended) && now < self.background_at {
             // It was woken because it is to look sooner than it was going to. Each message
             // of a conversation could do that: more than setting the time is too much.
+            (self.active, self.watched) = (false, false);
             return Duty::Sleep;
         }
         let active = core::mem::take(&mut self.active);

@@ -77,6 +77,7 @@ impl Session {
 
     fn new_stream(&mut self) {
         self.write_failed = false;
+        self.broken_by = Time::NEVER;
         self.unwritten = false;
     }
 

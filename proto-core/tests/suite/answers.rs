@@ -25,7 +25,7 @@ impl Asking {
         assert_eq!(input.fill_from(bytes), bytes.len());
         self.session
             .handle_input(NOW, &mut input, &mut self.waiters);
-        self.session.handle_idle(&input, &mut self.waiters);
+        self.session.handle_idle(&mut self.waiters);
     }
 
     fn write(&mut self) -> Vec<u8> {

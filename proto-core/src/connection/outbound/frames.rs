@@ -80,7 +80,8 @@ impl Outbound {
         out: &mut BytesMut,
     ) -> bool {
         let n = message.payload.len();
-        let first = self.queue.is_empty() && self.cancels.is_empty();
+        // What a session may send again stays in the queue until it is put out.
+        let first = self.queue.is_empty() && self.cancels.is_empty() && self.kept.is_none();
         let leaves = !self.will_track(message, false) && message.topic.is_none();
         if !first || !leaves || n > SMALL || !self.covers(n) {
             return false;

@@ -165,7 +165,7 @@ fn carry(from: &mut Side, to: &mut Side) -> (&'static str, Vec<u8>) {
         rest = &rest[n..];
         to.session.handle_input(now, &mut to.input, &mut to.waiters);
     }
-    to.session.handle_idle(&to.input, &mut to.waiters);
+    to.session.handle_idle(&mut to.waiters);
     (from.name, bytes)
 }
 
