@@ -23,9 +23,7 @@ fn start() {
         return;
     }
     let thread = thread::Builder::new().name(String::from("sealpipe"));
-    // Not async-io's block_on, which waits for sockets on behalf of all: a program's own
-    // thread does that better, for the message is its.
-    match thread.spawn(|| futures_lite::future::block_on(EXECUTOR.run(pending::<()>()))) {
+    match thread.spawn(|| async_io::block_on(EXECUTOR.run(pending::<()>()))) {
         Ok(_) => *runs = true,
         // The next connection tries again; what was queued until then runs too.
         Err(error) => tracing::error!(%error, "the background thread could not be started"),
