@@ -12,7 +12,7 @@ use crate::{
 const AT_ONCE: usize = 64 << 10;
 
 impl Connection {
-    /// Queues a message and tracks it: its outcome comes as [`Event::Outcome`].
+    /// Queues a message and tracks it: its outcome comes as [`Event::Outcome`](crate::Event::Outcome).
     ///
     /// # Errors
     /// [`SendError`], with the message in it, if it is too large, the queue is
@@ -23,7 +23,7 @@ impl Connection {
             .map(|id| id.unwrap_or(MessageId(core::num::NonZeroU64::MIN)))
     }
 
-    /// Queues a message whose outcome is only counted in [`Stats`].
+    /// Queues a message whose outcome is only counted in [`Stats`](crate::Stats).
     ///
     /// # Errors
     /// As [`send`](Self::send).
