@@ -151,23 +151,22 @@ impl Connection {
                 by_peer: peer < own,
             });
         }
-        // What leaves nothing behind need not wait for what does: a reply must get
-        // past requests. Events that the driver has not taken count, or one that
-        // never asks would let them pile up.
-        let others = match stays {
-            true => self.outbound.in_flight().saturating_add(self.events.len()),
-            false => 0,
-        };
-        if reserved.is_none() && !self.outbound.has_room(&self.config, others) {
+        if reserved.is_none() && !self.has_room(stays) {
             return Err(SendErrorReason::Full);
         }
         Ok(())
     }
 
-    /// Whether the queue is not full.
+    /// Whether the queue has room for a message that `stays` there until it has its
+    /// outcome. What leaves nothing behind need not wait for what does: a reply must get
+    /// past requests. Events that the driver has not taken count, or one that never asks
+    /// would let them pile up.
     #[inline(always)]
-    pub(crate) fn has_room(&self) -> bool {
-        let others = self.outbound.in_flight().saturating_add(self.events.len());
+    pub(crate) fn has_room(&self, stays: bool) -> bool {
+        let others = match stays {
+            true => self.outbound.in_flight().saturating_add(self.events.len()),
+            false => 0,
+        };
         self.outbound.has_room(&self.config, others)
     }
 

@@ -260,7 +260,7 @@ impl Waiters {
     }
 
     /// Whether anybody waits, and was not woken, for what `matches`.
-    pub(super) fn wait_for(&self, matches: impl Fn(Interest) -> bool) -> bool {
+    pub(super) fn anyone_for(&self, matches: impl Fn(Interest) -> bool) -> bool {
         let mut waiters = self.waiters.iter().flatten();
         waiters.any(|waiter| !waiter.woken && matches(waiter.interest))
     }

@@ -39,13 +39,7 @@ impl Outbound {
             if n > largest || !plain || !covered {
                 break;
             }
-            let correlation = message
-                .kind
-                .has_correlation()
-                .then_some(message.correlation);
-            let extension = message.extension_at(now);
-            let head = ShortHead::new(seq, message.kind, message.ack, correlation, extension, n);
-            let Some(head) = head.filter(|head| {
+            let Some(head) = short_head(message, seq, now).filter(|head| {
                 let len = head.len().saturating_add(n);
                 out.len().saturating_add(len) <= end
             }) else {
@@ -86,13 +80,10 @@ impl Outbound {
         if !first || !leaves || n > SMALL || !self.covers(n) {
             return false;
         }
-        let correlation = message
-            .kind
-            .has_correlation()
-            .then_some(message.correlation);
-        let (seq, extension) = (self.next_seq, message.extension_at(Time::ZERO));
-        let head = ShortHead::new(seq, message.kind, message.ack, correlation, extension, n);
-        let Some(head) = head else { return false };
+        // It has no deadline: the time does not matter.
+        let Some(head) = short_head(message, self.next_seq, Time::ZERO) else {
+            return false;
+        };
         head.append_to(out);
         out.extend_from_slice(&message.payload);
         self.start(NEW, n);
@@ -258,6 +249,21 @@ impl Outbound {
         }
         settled
     }
+}
+
+#[inline(always)]
+fn short_head(message: &Message, seq: u64, now: Time) -> Option<ShortHead> {
+    ShortHead::new(
+        seq,
+        message.kind,
+        message.ack,
+        message
+            .kind
+            .has_correlation()
+            .then_some(message.correlation),
+        message.extension_at(now),
+        message.payload.len(),
+    )
 }
 
 /// Notes a message that goes out.

@@ -1,0 +1,147 @@
+//! When the background looks after a connection, and what it does.
+
+use super::{Session, Waiters};
+use crate::{buffer::RecvBuf, error::ConnectionError, time::Time};
+use core::time::Duration;
+
+/// After a program's call has left the transport without anybody who waits for
+/// it, the background looks after so long, and takes over if the program has not
+/// come back. Handing over at once would cost a task switch for every message.
+const HAND_OVER: Duration = Duration::from_millis(2);
+/// Where the transport has called on a waiter, the background looks after so long
+/// whether it came. Longer, so that the timer is seldom the next of its processor:
+/// to set that costs more than the rest of a small message.
+const LOOK: Duration = Duration::from_millis(8);
+/// A connection is idle, and gives back its memory, when the program has done
+/// nothing with it for so long.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the background is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Drive the connection, then sleep until there is something to do.
+    Drive,
+    /// Sleep; the program is driving.
+    Sleep,
+}
+
+impl Session {
+    /// Whether nothing is to be done until the transport wakes somebody: it holds
+    /// a waker for reading, or also one for writing if there is something to write.
+    pub fn is_attended(&self, read_armed: bool, write_armed: bool) -> bool {
+        read_armed && (write_armed || !(self.wants_transmit() || self.connection.owes_ack()))
+    }
+
+    /// A program's call leaves. If nobody waits for the transport now (it is not
+    /// `attended`), another waiter takes over, or else the background before long.
+    pub fn leave(&mut self, attended: bool, waiters: &mut Waiters) {
+        self.active = true;
+        if attended {
+            self.look_by(self.connection.now().saturating_add(IDLE), waiters);
+            return self.watch_timers(waiters);
+        }
+        if waiters.anyone() {
+            waiters.wake_driver();
+        }
+        self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
+        waiters.set_watched(true);
+    }
+
+    /// The program has what it wanted without driving. Whether it can leave as it
+    /// is: nothing is to be written, or the background will look before long; and no
+    /// input waits that there is room for now.
+    #[inline]
+    pub fn touch(&mut self) -> bool {
+        if !self.watched {
+            let soon = self.connection.now().saturating_add(HAND_OVER);
+            self.watched = self.active && self.background_at <= soon;
+            self.active = true;
+            if !self.watched && self.wants_transmit() {
+                return false;
+            }
+        }
+        !self.connection.input_is_due()
+    }
+
+    /// Sees to it that the background looks in time for the next deadline.
+    pub fn watch_timers(&mut self, waiters: &mut Waiters) {
+        if let Some(timeout) = self.poll_timeout() {
+            self.look_by(timeout, waiters);
+        }
+    }
+
+    /// The earliest deadline of the connection and of what is kept here.
+    #[inline]
+    fn poll_timeout(&self) -> Option<Time> {
+        let timeout = self.connection.poll_timeout().unwrap_or(Time::NEVER);
+        let at = timeout.min(self.next_request_timeout()).min(self.broken_by);
+        (at != Time::NEVER).then_some(at)
+    }
+
+    fn look_by(&mut self, at: Time, waiters: &mut Waiters) {
+        if at < self.background_at {
+            self.background_at = at;
+            waiters.rouse_background();
+        }
+    }
+
+    /// The background looks: what it is to do now.
+    pub fn background(&mut self, now: Time, attended: bool, waiters: &mut Waiters) -> Duty {
+        let due = self.poll_timeout().is_some_and(|timeout| timeout <= now);
+        if due {
+            self.connection.handle_timeout(now);
+            self.expire_requests(now, waiters);
+            if self.broken_by <= now {
+                self.handle_eof(now, &RecvBuf::new(), waiters);
+            }
+            self.dispatch(waiters);
+            if let Some(ConnectionError::ClosedLocally(_)) = self.connection.end() {
+                // The goodbye has been waited for already.
+                self.linger = now;
+            }
+        }
+        let (summoned, engaged) = (waiters.take_summoned(), waiters.take_engaged());
+        if !(summoned || engaged || due || self.ended) && now < self.background_at {
+            // It was woken because it is to look sooner than it was going to. Each message
+            // of a conversation could do that: more than setting the time is too much.
+            (self.active, self.watched) = (false, false);
+            return Duty::Sleep;
+        }
+        let active = core::mem::take(&mut self.active);
+        self.watched = false;
+        let again = if due || self.connection.end().is_some() {
+            None
+        } else if engaged {
+            Some(LOOK)
+        } else if waiters.is_called() || !active {
+            None
+        } else if attended {
+            Some(IDLE)
+        } else if self.wants_transmit() {
+            None
+        } else {
+            Some(HAND_OVER)
+        };
+        waiters.set_watched(again.is_some_and(|after| after <= LOOK));
+        // Whoever leaves the transport while the background drives wakes it again: it
+        // may have found it taken.
+        self.background_at = again.map_or(Time::NEVER, |after| now.saturating_add(after));
+        if again.is_some() {
+            Duty::Sleep
+        } else {
+            Duty::Drive
+        }
+    }
+
+    /// Until when the background sleeps after it has done its duty; `None` for
+    /// until it is woken.
+    pub fn background_sleeps(&mut self) -> Option<Time> {
+        let linger = Some(self.linger).filter(|_| self.ended);
+        let timeout = self.poll_timeout().or(linger);
+        // What was asked for meanwhile counts, too.
+        let at = timeout.unwrap_or(Time::NEVER).min(self.background_at);
+        let at = Some(at).filter(|at| *at != Time::NEVER);
+        self.background_at = at.unwrap_or(Time::NEVER);
+        at
+    }
+}
