@@ -31,22 +31,15 @@ fn helper() {
     });
 }
 
-/// Takes all descriptors but a few, lets clients come, then gives them back.
+/// Leaves no descriptor to be had, lets clients come, then gives them back.
 /// The limit is the process's own, hence a process for it.
 async fn few_descriptors<R: Adapter>(endpoint: &Endpoint) {
     let mut listener = R::bind(endpoint, Config::default()).unwrap();
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(64),
-            ..getrlimit(Resource::Nofile)
-        },
-    )
-    .unwrap();
-    let mut hoard = Vec::new();
-    while let Ok(file) = std::fs::File::open("/dev/null") {
-        hoard.push(file);
-    }
+    let limit = getrlimit(Resource::Nofile);
+    // It bounds the numbers of new descriptors, and the standard streams have these:
+    // what other threads of this process close meanwhile is not to be had either.
+    let current = Some(3);
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
     say("listening");
     // The reactor runs meanwhile: accepting fails, again and again.
     let told = tokio::task::spawn_blocking(|| {
@@ -56,7 +49,7 @@ async fn few_descriptors<R: Adapter>(endpoint: &Endpoint) {
         _ = listener.accept() => panic!("no descriptor is left to accept with"),
         _ = told => {}
     }
-    drop(hoard);
+    setrlimit(Resource::Nofile, limit).unwrap();
     let connection = listener.accept().await.unwrap();
     let message = connection.recv().await.unwrap().unwrap();
     say(std::str::from_utf8(&message.payload).unwrap());
