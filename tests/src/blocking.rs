@@ -20,7 +20,7 @@ use std::{
     io::{self, Read, Write},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -184,15 +184,27 @@ impl Adapter for Blocking {
 /// A listener of sealpipe-blocking's.
 #[derive(Debug)]
 pub struct Listener {
-    listener: Arc<Mutex<sealpipe_blocking::Listener>>,
+    accepting: Arc<Mutex<Accepting>>,
     interrupter: Interrupter,
+    address: Address,
+}
+
+#[derive(Debug)]
+struct Accepting {
+    listener: sealpipe_blocking::Listener,
+    /// Until a future takes it: the one that asked for it may have been dropped.
+    accepted: Option<Result<sealpipe_blocking::Connection, Error>>,
 }
 
 impl Listener {
     fn new(listener: sealpipe_blocking::Listener) -> Listener {
         Listener {
             interrupter: listener.interrupter(),
-            listener: Arc::new(Mutex::new(listener)),
+            address: listener.address().clone(),
+            accepting: Arc::new(Mutex::new(Accepting {
+                listener,
+                accepted: None,
+            })),
         }
     }
 }
@@ -201,32 +213,38 @@ impl api::Listener for Listener {
     type Connection = Connection;
 
     async fn accept(&mut self) -> Result<Connection, Error> {
-        let (listener, interrupter) = (self.listener.clone(), self.interrupter.clone());
+        let (accepting, interrupter) = (self.accepting.clone(), self.interrupter.clone());
         let given_up = Arc::<AtomicBool>::default();
         let mut ends = Ends(Some(interrupter.clone()));
         // Dropped first: a call that has not begun yet must see it.
         let _marks = Marks(given_up.clone());
-        let accepted = call(move || {
+        call(move || {
             // When the call before, which may have been ended, has returned.
-            let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut accepting = lock(&accepting);
             interrupter.clear();
             if given_up.load(Ordering::SeqCst) {
                 interrupter.interrupt();
             }
-            listener.accept()
+            if accepting.accepted.is_none() {
+                let accepted = accepting.listener.accept();
+                if !matches!(accepted, Err(Error::Interrupted { .. })) {
+                    accepting.accepted = Some(accepted);
+                }
+            }
         })
         .await;
         ends.0 = None;
-        accepted.map(Connection)
+        let accepted = lock(&self.accepting).accepted.take();
+        accepted.expect("nobody has interrupted it").map(Connection)
     }
 
     fn address(&self) -> Address {
-        let listener = self.listener.lock();
-        listener
-            .unwrap_or_else(PoisonError::into_inner)
-            .address()
-            .clone()
+        self.address.clone()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says that a future was dropped.
