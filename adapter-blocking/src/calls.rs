@@ -23,7 +23,7 @@ pub(crate) struct Calls {
     read_timeout: Mutex<Option<Duration>>,
     write_timeout: Mutex<Option<Duration>>,
     interrupted: AtomicBool,
-    /// Of the threads that have blocked, each once.
+    /// Of the threads that block, one for each call.
     blocked: Mutex<Vec<Waker>>,
 }
 
@@ -97,11 +97,15 @@ impl Calls {
     /// Blocks until `future` is done.
     pub(crate) fn run<T>(&self, limit: Limit, future: impl Future<Output = T>) -> Result<T, Ended> {
         let mut future = pin!(future);
+        let mut blocked = Blocked {
+            calls: self,
+            waker: None,
+        };
         let done = poll_fn(|context| {
             if let Poll::Ready(value) = future.as_mut().poll(context) {
                 return Poll::Ready(Ok(value));
             }
-            self.enlist(context.waker());
+            blocked.enlist(context.waker());
             if self.interrupted.load(Ordering::SeqCst) {
                 return Poll::Ready(Err(Ended::Interrupted));
             }
@@ -110,12 +114,31 @@ impl Calls {
         block_on_until(done, limit.deadline)
             .unwrap_or(Err(Ended::Deadline(limit.time.unwrap_or_default())))
     }
+}
 
+/// A call that blocks. It is struck off when it ends: its thread's waker holds two
+/// descriptors.
+struct Blocked<'a> {
+    calls: &'a Calls,
+    waker: Option<Waker>,
+}
+
+impl Blocked<'_> {
     /// A thread has one waker for all its calls.
-    fn enlist(&self, waker: &Waker) {
-        let mut blocked = lock(&self.blocked);
-        if !blocked.iter().any(|other| other.will_wake(waker)) {
-            blocked.push(waker.clone());
+    fn enlist(&mut self, waker: &Waker) {
+        if self.waker.is_none() {
+            self.waker = Some(waker.clone());
+            lock(&self.calls.blocked).push(waker.clone());
+        }
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        let Some(waker) = &self.waker else { return };
+        let mut blocked = lock(&self.calls.blocked);
+        if let Some(index) = blocked.iter().position(|other| other.will_wake(waker)) {
+            blocked.swap_remove(index);
         }
     }
 }
@@ -131,7 +154,7 @@ impl Interrupter {
     /// that says what became of the message. The connection stays as it is.
     pub fn interrupt(&self) {
         self.0.interrupted.store(true, Ordering::SeqCst);
-        let blocked = std::mem::take(&mut *lock(&self.0.blocked));
+        let blocked = lock(&self.0.blocked).clone();
         blocked.into_iter().for_each(Waker::wake);
     }
 

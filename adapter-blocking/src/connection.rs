@@ -203,8 +203,8 @@ impl Connection {
         self.calls.set_read_timeout(timeout);
     }
 
-    /// How long the other calls wait; `None`, for as long as the configuration says
-    /// (30 s unless set there), unless set.
+    /// How long the other calls wait at most; `None`, the default, for as long as the
+    /// configuration says (30 s unless set there), which a longer time does not extend.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.calls.set_write_timeout(timeout);
     }
@@ -237,7 +237,8 @@ impl Connection {
     /// # Errors
     /// [`SendError`], which says what became of the message.
     pub fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
-        self.queue(message)?.wait()
+        let limit = self.calls.writing();
+        self.queue_within(limit, message)?.wait_within(limit)
     }
 
     /// Queues a message, once there is room for it, and does not wait for its
@@ -248,7 +249,14 @@ impl Connection {
     /// `send_timeout`, it is too large, or the connection has ended;
     /// [`SendError::NotSent`] after the write timeout, or if the call was ended.
     pub fn queue(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
-        let limit = self.calls.writing();
+        self.queue_within(self.calls.writing(), message)
+    }
+
+    fn queue_within(
+        &self,
+        limit: Limit,
+        message: impl Into<Message>,
+    ) -> Result<Delivery, SendError> {
         match self.calls.run(limit, self.inner.queue(message)) {
             Ok(queued) => Ok(self.delivery(queued?)),
             Err(_) => Err(SendError::NotSent(None)),

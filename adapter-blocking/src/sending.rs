@@ -1,6 +1,9 @@
 //! Messages on their way out, and what becomes of them.
 
-use crate::{SendError, calls::Calls};
+use crate::{
+    SendError,
+    calls::{Calls, Limit},
+};
 use sealpipe_core::{Message, Outcome};
 use sealpipe_smol::Smol;
 use std::sync::Arc;
@@ -41,8 +44,12 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SendError`], which says what became of the message.
-    pub fn wait(mut self) -> Result<Outcome, SendError> {
+    pub fn wait(self) -> Result<Outcome, SendError> {
         let limit = self.calls.writing();
+        self.wait_within(limit)
+    }
+
+    pub(crate) fn wait_within(mut self, limit: Limit) -> Result<Outcome, SendError> {
         match self.calls.run(limit, &mut self.inner) {
             Ok(outcome) => outcome,
             // Nobody waits any more: better not sent than unknown.

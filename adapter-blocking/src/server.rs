@@ -323,7 +323,9 @@ impl Server {
 
     /// Sends an event to every client that has subscribed to a pattern that matches
     /// `topic`, once; says to how many. See [`ServerOptions::backlog`] for those that
-    /// are slow.
+    /// are slow. In a handler, events for that handler's own client go out when it
+    /// returns, or when with [`Overflow::Block`](crate::Overflow::Block) no more fit into
+    /// the backlog.
     ///
     /// # Errors
     /// [`PatternError`] if that is no topic to publish to.

@@ -219,3 +219,42 @@ fn options_are_kept() {
     client.send(processed("enough")).unwrap();
     assert_eq!(server.stopped().accepted, 3);
 }
+
+/// Publishes more than the backlog of its own client takes.
+struct Publishes;
+
+const EVENTS: u32 = 100;
+
+impl Handler for Publishes {
+    fn request(&self, client: &Client, _: &mut Request) -> Result<Response, RemoteError> {
+        for n in 0..EVENTS {
+            let reached = client.server().publish("progress", n.to_string());
+            assert_eq!(reached.unwrap(), 1);
+        }
+        Ok("done".into())
+    }
+}
+
+#[test]
+fn a_handler_may_publish_to_its_own_client_more_than_fits() {
+    let place = place();
+    let backlog = Backlog {
+        messages: 4,
+        overflow: Overflow::Block,
+        ..Backlog::default()
+    };
+    let server = ServerOptions::new(Config::default()).backlog(backlog);
+    let server = server.start(&place.endpoint, Publishes).unwrap();
+    let client = connect(&place);
+    let mut events = client.subscribe("progress").unwrap();
+    events.set_read_timeout(Some(LIMIT));
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| client.request("go", LIMIT));
+        for n in 0..EVENTS {
+            let event = events.recv().unwrap().unwrap();
+            assert_eq!(event.payload, n.to_string());
+        }
+        assert_eq!(asks.join().unwrap().unwrap(), "done");
+    });
+    server.stop(LIMIT);
+}

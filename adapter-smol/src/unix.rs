@@ -1,6 +1,6 @@
 //! A Unix socket as two directions of a stream.
 
-use crate::waiting::{self, Source};
+use crate::waiting::{self, Source, Thread};
 use async_io::Async;
 use bytes::BufMut;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -23,6 +23,8 @@ pub struct SocketHalf {
     /// The last read left room free: there was no more, and to ask again before
     /// something has come costs as much as to wait.
     drained: bool,
+    /// The last field, so that it is told when the socket has been let go of.
+    waits: Thread,
 }
 
 /// The two directions of a socket that is non-blocking already.
@@ -31,6 +33,7 @@ pub(crate) fn halves(stream: UnixStream) -> io::Result<(SocketHalf, SocketHalf)>
     let half = |socket| SocketHalf {
         socket,
         drained: false,
+        waits: Thread::default(),
     };
     Ok((half(socket.clone()), half(socket)))
 }
@@ -57,12 +60,13 @@ impl SocketHalf {
         }
     }
 
-    fn poll_ready(&self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
         let source = || Source {
-            socket: self.socket.clone(),
+            socket: Arc::downgrade(&self.socket),
             writes,
         };
         if waiting::register(context.waker(), source) {
+            self.waits.set_current();
             Poll::Pending
         } else if writes {
             self.socket.poll_writable(context)

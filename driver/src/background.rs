@@ -108,9 +108,19 @@ impl<R: Runtime> Future for Background<R> {
             if shared.background(now) == Duty::Drive {
                 let mut time = Now::at(now);
                 shared.drive_write(&mut time, |_, _| {});
-                while shared.drive_read(&mut time, |_, _, _| {}) == Step::Progress
-                    || shared.drive_write(&mut time, |_, _| {}) == Step::Progress
-                {}
+                let steps = loop {
+                    let read = shared.drive_read(&mut time, |_, _, _| {});
+                    let write = match read {
+                        Step::Progress => continue,
+                        _ => shared.drive_write(&mut time, |_, _| {}),
+                    };
+                    if write != Step::Progress {
+                        break [read, write];
+                    }
+                };
+                if steps.contains(&Step::Yield) {
+                    shared.wake_background();
+                }
                 if shared.session(|session| session.is_drained() || session.is_overdue(now))
                     && shared.close_if_drained(now)
                 {

@@ -269,7 +269,7 @@ impl<R: Runtime> Connection<R> {
     /// the verdict of the peer's program. While the queue is full, waits for room.
     ///
     /// Ends after [`send_timeout`](sealpipe_core::ConfigBuilder::send_timeout)
-    /// (30 s unless set), or the message's own deadline, with
+    /// (30 s unless set), or the message's own deadline instead, with
     /// [`SendError::NotSent`] or [`SendError::Unknown`]. Dropped while it waits for
     /// room, the future takes its message with it; dropped later, the message goes
     /// on.
@@ -308,7 +308,8 @@ impl<R: Runtime> Connection<R> {
     /// wait, so a message is only made when it can go.
     ///
     /// # Errors
-    /// [`Error`] if the connection has ended or was finished.
+    /// [`Error`] if the connection has ended or was finished; [`Error::Timeout`] if
+    /// there is no room within `send_timeout`.
     pub async fn reserve(&self) -> Result<Permit<R>, Error> {
         crate::sending::reserve(&self.owner).await
     }
@@ -458,7 +459,7 @@ impl<R: Runtime> Connection<R> {
 
     /// Owned halves, for two tasks. The connection ends when both are dropped.
     pub fn split(self) -> (crate::Sender<R>, crate::Receiver<R>) {
-        crate::halves::split(self.owner)
+        crate::halves::split(self.owner.clone())
     }
 }
 
@@ -570,6 +571,16 @@ pub(crate) fn reason_to_error(reason: SendErrorReason) -> Error {
     match reason {
         SendErrorReason::Closed(end) => Error::Connection(end),
         _ => Error::Connection(ConnectionError::Finished),
+    }
+}
+
+impl<R: Runtime> Drop for Connection<R> {
+    fn drop(&mut self) {
+        for place in [&mut self.recv_place, &mut self.gather.place] {
+            if place.is_taken() {
+                self.owner.shared.leave(place);
+            }
+        }
     }
 }
 

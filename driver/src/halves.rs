@@ -33,7 +33,7 @@ pub struct Sender<R: Runtime> {
 /// The `Sink` side of a handle.
 #[derive(Default)]
 pub(crate) struct Gather {
-    place: Place,
+    pub(crate) place: Place,
     /// There was room for one more when the last message was fed: nobody need ask.
     room: bool,
 }
@@ -271,10 +271,11 @@ fn poll_flush<R: Runtime>(
         .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
 }
 
-fn not_ready(reason: SendErrorReason) -> SendError {
+pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
     match reason {
         SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
-        _ => SendError::NotSent(None),
+        // The only other reason, for there is room.
+        _ => SendError::NotSent(Some(ConnectionError::Finished)),
     }
 }
 

@@ -128,7 +128,8 @@ impl<R: Runtime> LocalListener<R> {
     pub async fn accept(&mut self) -> Result<R::LocalStream, Error> {
         #[cfg(unix)]
         loop {
-            let Some(stream) = listener::next_client::<R>(&self.socket, &self.claim).await else {
+            let Some(stream) = listener::next_client::<R>(&self.socket, self.claim.address()).await
+            else {
                 return Err(Error::ListenerClosed);
             };
             match listener::identify(&stream, &self.access, self.claim.address()) {

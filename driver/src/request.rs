@@ -4,6 +4,7 @@ use crate::{
     Incoming, Runtime, SendError,
     call::First,
     connection::{Owner, Waiting},
+    halves::not_ready,
     sending::{ASK, take_in},
     shared::Shared,
     timeout::timeout,
@@ -130,7 +131,9 @@ impl<R: Runtime> Request<R> {
     ///
     /// # Errors
     /// [`SendError::NotTaken`] if the reply is too large, whereupon the asking side
-    /// is told so, or the connection has ended.
+    /// is told so, or the connection has ended. [`SendError::NotSent`] if there is no
+    /// room for it before the asking side gives up, or within
+    /// [`send_timeout`](sealpipe_core::ConfigBuilder::send_timeout).
     pub async fn reply(self, payload: impl Into<Bytes>) -> Result<(), SendError> {
         self.answer(Kind::Reply, payload.into()).await
     }
@@ -162,7 +165,7 @@ impl<R: Runtime> Request<R> {
 
     /// Waits until the asking side has given up (the time that it allows has passed,
     /// or it has withdrawn the request), or the connection has ended. For a handler
-    /// that can stop early.
+    /// that can stop early. Of a request that is answered already it never returns.
     pub async fn cancelled(&self) {
         let Some(shared) = self.incoming.owed() else {
             return std::future::pending().await;
@@ -197,6 +200,9 @@ impl<R: Runtime> Request<R> {
         let Some(shared) = self.incoming.owed().cloned() else {
             return Err(SendError::NotSent(None));
         };
+        let longest = shared.session(|session| session.connection().config().send_timeout());
+        let limit = self.time_left().map_or(longest, |left| left.min(longest));
+        let until = R::now().saturating_add(limit);
         let mut waiting = Waiting::new(&shared);
         loop {
             let sent = shared.session(|session| {
@@ -220,16 +226,15 @@ impl<R: Runtime> Request<R> {
                 }
                 _ => return Err(SendError::not_taken(error)),
             }
-            poll_fn(|context| {
+            let room = poll_fn(|context| {
                 waiting.poll(context, Interest::ReplyRoom, First::Write, |session| {
                     session.poll_reply_room()
                 })
-            })
-            .await
-            .map_err(|reason| match reason {
-                SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
-                _ => SendError::NotSent(None),
-            })?;
+            });
+            let left = until.saturating_since(R::now());
+            let room = timeout::<R, _>(left, room).await;
+            room.map_err(|_| SendError::NotSent(None))?
+                .map_err(not_ready)?;
         }
         // Both go out in one write.
         self.incoming.settle(Ok(()));

@@ -7,8 +7,9 @@ use crate::{
     shared::Shared,
     timeout::timeout,
 };
+use futures_core::FusedFuture;
 use sealpipe_core::{
-    ConnectionError, Message, MessageId, Outcome, SendErrorReason, Time,
+    ConnectionError, Kind, Message, MessageId, Outcome, SendErrorReason, Time,
     session::{Interest, Place, Session},
 };
 use std::{
@@ -69,7 +70,8 @@ pub(crate) const ASK: Entrance = Entrance {
     reserved: Session::ask_reserved,
 };
 
-/// Queues a message, if need be when there is room for it.
+/// Queues a message, if need be when there is room for it. The wait for room is part of
+/// the time that the message has.
 pub(crate) async fn take_in<R: Runtime>(
     owner: &Owner<R>,
     waiting: &mut Waiting<'_, R>,
@@ -85,6 +87,8 @@ pub(crate) async fn take_in<R: Runtime>(
         Err(error) if error.reason == SendErrorReason::Full => error.message,
         Err(error) => return Err(SendError::not_taken(error)),
     };
+    let limit = message.deadline().unwrap_or(owner.config.send_timeout());
+    let until = waiting.now.get::<R>().saturating_add(limit);
     let size = message.size();
     let room = poll_fn(|context| {
         waiting.poll(
@@ -97,10 +101,16 @@ pub(crate) async fn take_in<R: Runtime>(
             },
         )
     });
-    let reserved = timeout::<R, _>(owner.config.send_timeout(), room).await;
+    let reserved = timeout::<R, _>(limit, room).await;
     match reserved.unwrap_or(Err(SendErrorReason::Full)) {
         Ok(()) => {
             let now = R::now();
+            // Of a request without a deadline the peer is told none.
+            let message = if message.deadline().is_some() || message.kind() != Kind::Request {
+                message.with_deadline(until.saturating_since(now))
+            } else {
+                message
+            };
             owner
                 .shared
                 .session(|session| (entrance.reserved)(session, now, message, size))
@@ -230,6 +240,7 @@ pub struct Delivery<R: Runtime> {
     shared: Arc<Shared<R>>,
     id: MessageId,
     place: Place,
+    told: bool,
 }
 
 impl<R: Runtime> Delivery<R> {
@@ -240,6 +251,7 @@ impl<R: Runtime> Delivery<R> {
             shared: shared.clone(),
             id,
             place: Place::default(),
+            told: false,
         }
     }
 
@@ -260,8 +272,17 @@ impl<R: Runtime> Future for Delivery<R> {
     type Output = Result<Outcome, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Delivery { shared, id, place } = &mut *self;
+        let Delivery {
+            shared,
+            id,
+            place,
+            told,
+        } = &mut *self;
         let id = *id;
+        if *told {
+            // It is told once: better an error than to wait for ever.
+            return Poll::Ready(Err(SendError::Unknown(None)));
+        }
         shared
             .poll_wait(
                 context,
@@ -271,7 +292,16 @@ impl<R: Runtime> Future for Delivery<R> {
                 First::Look,
                 |session| take(session, id),
             )
-            .map(|(outcome, end)| SendError::check(outcome, end.as_ref()))
+            .map(|(outcome, end)| {
+                *told = true;
+                SendError::check(outcome, end.as_ref())
+            })
+    }
+}
+
+impl<R: Runtime> FusedFuture for Delivery<R> {
+    fn is_terminated(&self) -> bool {
+        self.told
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) enum Step {
     Progress,
     /// Nothing more can move until the transport is ready, or another moves it.
     Pending,
+    /// The same, but the transport has woken us already: others are to have their
+    /// turn before it is asked again.
+    Yield,
 }
 
 pub(crate) struct Shared<R: Runtime> {
@@ -166,11 +169,11 @@ impl<R: Runtime> Shared<R> {
                     look(session, waiters, true);
                 });
                 drop(reader);
-                // Somebody who was woken meanwhile found the lock taken.
+                // Somebody who was woken meanwhile may have found the lock taken.
                 if armed.load(Ordering::SeqCst) {
                     Step::Pending
                 } else {
-                    Step::Progress
+                    Step::Yield
                 }
             }
             Poll::Ready(result) => {
@@ -262,12 +265,15 @@ impl<R: Runtime> Shared<R> {
             self.write_again.store(false, Ordering::SeqCst);
             let blocked = self.write_all(now, &mut writer, &mut step, &mut look);
             drop(writer);
-            let woken = blocked && !self.signals.write_armed.load(Ordering::SeqCst);
-            if !woken && !self.write_again.load(Ordering::SeqCst) {
-                return step;
-            }
-            if blocked && !woken {
+            if blocked {
                 // What was queued meanwhile goes when the transport takes more.
+                let woken = !self.signals.write_armed.load(Ordering::SeqCst);
+                return match step {
+                    Step::Pending if woken => Step::Yield,
+                    step => step,
+                };
+            }
+            if !self.write_again.load(Ordering::SeqCst) {
                 return step;
             }
         }
@@ -351,6 +357,40 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
+    /// Moves what can be moved, until the call has what it waits for; says whether the
+    /// transport is to be asked again in another turn.
+    fn drive<T, F>(&self, now: &mut Now, first: First, call: &mut Call<'_, T, F>) -> bool
+    where
+        F: FnMut(&mut Session) -> Option<T>,
+    {
+        let write = |now: &mut Now, call: &mut Call<'_, T, F>| {
+            self.drive_write(now, |session, waiters| call.look(session, waiters, false))
+        };
+        // Also if there is nothing to write: a stream may have to be flushed.
+        let mut yields = first == First::Write && write(now, call) == Step::Yield;
+        loop {
+            while call.value.is_none() {
+                let step = self.drive_read(now, |session, waiters, idle| {
+                    call.look(session, waiters, idle);
+                });
+                yields |= step == Step::Yield;
+                if step != Step::Progress {
+                    break;
+                }
+            }
+            if !call.writes {
+                return yields;
+            }
+            // Acks and credit, also when more keeps coming. A write that fails is a
+            // reason to read on: to the end.
+            let step = write(now, call);
+            yields |= step == Step::Yield;
+            if call.value.is_some() || step != Step::Progress {
+                return yields;
+            }
+        }
+    }
+
     /// Waits, driving, until `ready` has something. Whoever waits for input leaves
     /// writing until there is nothing to read, so that acks go out in one write.
     pub(crate) fn poll_wait<T>(
@@ -385,27 +425,9 @@ impl<R: Runtime> Shared<R> {
             left: false,
         };
         if call.value.is_none() {
-            // Also if there is nothing to write: a stream may have to be flushed.
-            if first == First::Write {
-                self.drive_write(&mut now, |session, waiters| {
-                    call.look(session, waiters, false)
-                });
-            }
-            loop {
-                while call.value.is_none()
-                    && self.drive_read(&mut now, |session, waiters, idle| {
-                        call.look(session, waiters, idle);
-                    }) == Step::Progress
-                {}
-                // Acks and credit, also when more keeps coming. A write that fails is
-                // a reason to read on: to the end.
-                let wrote = call.writes
-                    && self.drive_write(&mut now, |session, waiters| {
-                        call.look(session, waiters, false);
-                    }) == Step::Progress;
-                if call.value.is_some() || !wrote {
-                    break;
-                }
+            let yields = self.drive(&mut now, first, &mut call);
+            if yields && call.value.is_none() {
+                context.waker().wake_by_ref();
             }
             if call.value.is_none() && !call.waits {
                 // Another drives; or the transport's waker is set, and should it fire
@@ -437,6 +459,11 @@ impl<R: Runtime> Shared<R> {
     /// What the background is to do.
     pub(crate) fn background(&self, now: Time) -> Duty {
         self.with(|session, waiters| session.background(now, self.signals.attend(session), waiters))
+    }
+
+    /// Has the background act again.
+    pub(crate) fn wake_background(&self) {
+        self.with(|_, waiters| waiters.wake_background());
     }
 
     pub(crate) fn set_background(&self, waker: &Waker) {
@@ -500,7 +527,7 @@ impl<R: Runtime> Shared<R> {
             self.signals.disarm();
             idle = match self.drive_read(&mut now, |_, _, _| {}) {
                 Step::Progress => 0,
-                Step::Pending => idle + 1,
+                Step::Pending | Step::Yield => idle + 1,
             };
         }
         self.session(|session| session.connection().resume_point())

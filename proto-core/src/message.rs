@@ -297,6 +297,12 @@ impl Message {
         self
     }
 
+    /// Its own deadline, counted from when it is queued; `None` if it has none.
+    pub fn deadline(&self) -> Option<Duration> {
+        let own = self.deadline != Time::NEVER;
+        own.then(|| self.deadline.saturating_since(Time::ZERO))
+    }
+
     /// The same with a count of events that were dropped before this one, for a
     /// subscriber that is too slow.
     #[must_use]

@@ -13,6 +13,8 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+#[cfg(unix)]
+use std::sync::Weak;
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -60,8 +62,38 @@ pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
     })
 }
 
+/// The thread that waits for a source.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+pub(crate) struct Thread(Weak<Parker>);
+
+#[cfg(unix)]
+impl Thread {
+    /// It is this one.
+    pub(crate) fn set_current(&mut self) {
+        let parker = PARKER.take();
+        if let Some(parker) = &parker
+            && self.0.as_ptr() != Arc::as_ptr(parker)
+        {
+            self.0 = Arc::downgrade(parker);
+        }
+        PARKER.set(parker);
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Thread {
+    /// While it waits it keeps the source open: it is to look again.
+    fn drop(&mut self) {
+        if let Some(parker) = self.0.upgrade() {
+            parker.wake_by_ref();
+        }
+    }
+}
+
 /// Wakes a thread that sleeps in [`block_on`].
-struct Parker {
+#[derive(Debug)]
+pub(crate) struct Parker {
     notified: AtomicBool,
     sleeps: AtomicBool,
     alarm: system::Alarm,

@@ -8,26 +8,28 @@ use rustix::{
 use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::Weak,
     time::{Duration, Instant},
 };
 
 /// How many sources one thread waits for.
 pub(super) const MOST: usize = 1024;
 
-/// A direction of a socket.
+/// A direction of a socket. Weak: who waits keeps no socket open that its holder has
+/// let go of.
 pub(crate) struct Source {
-    pub(crate) socket: Arc<Async<UnixStream>>,
+    pub(crate) socket: Weak<Async<UnixStream>>,
     pub(crate) writes: bool,
 }
 
 impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {
-        Arc::ptr_eq(&self.socket, &other.socket) && self.writes == other.writes
+        Weak::ptr_eq(&self.socket, &other.socket) && self.writes == other.writes
     }
 }
 
 /// Rouses a thread from poll(2).
+#[derive(Debug)]
 pub(super) struct Alarm {
     bell: UnixStream,
     ear: UnixStream,
@@ -51,19 +53,30 @@ impl Alarm {
     }
 }
 
-/// Which of the sources are ready; none if the alarm rang, or at the deadline.
+/// Which of the sources are ready, or gone; none if the alarm rang, or at the deadline.
 pub(super) fn wait<'a>(
     alarm: &Alarm,
     sources: impl Iterator<Item = &'a Source>,
     deadline: Option<Instant>,
 ) -> Vec<usize> {
-    let sources = sources.map(|source| {
-        let flags = if source.writes {
+    let (mut held, mut gone) = (Vec::new(), Vec::new());
+    for (index, source) in sources.enumerate() {
+        match source.socket.upgrade() {
+            Some(socket) => held.push((socket, source.writes)),
+            None => gone.push(index),
+        }
+    }
+    if !gone.is_empty() {
+        // To be struck off.
+        return gone;
+    }
+    let sources = held.iter().map(|(socket, writes)| {
+        let flags = if *writes {
             PollFlags::OUT
         } else {
             PollFlags::IN
         };
-        PollFd::new(source.socket.get_ref(), flags)
+        PollFd::new(socket.get_ref(), flags)
     });
     let mut polled: Vec<PollFd<'_>> = sources
         .chain([PollFd::new(&alarm.ear, PollFlags::IN)])

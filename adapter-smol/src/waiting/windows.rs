@@ -22,6 +22,7 @@ impl PartialEq for Source {
 }
 
 /// Rouses a thread that waits.
+#[derive(Debug)]
 pub(super) struct Alarm(Event);
 
 impl Alarm {

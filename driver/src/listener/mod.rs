@@ -132,7 +132,13 @@ impl<R: Runtime> ListenOptions<R> {
     pub fn listen(&self, listener: sealpipe_endpoint::Listener) -> Result<Listener<R>, Error> {
         let address = listener.address().clone();
         #[cfg(unix)]
-        return self.listen_with(address, |intake| unix::start(listener, intake));
+        {
+            let (socket, claim) = waiting::<R>(listener)?;
+            let start = |intake| Ok(vec![unix::start(socket, intake)]);
+            let mut listener = self.listen_with(address, start)?;
+            listener.claim = Some(claim);
+            Ok(listener)
+        }
         #[cfg(windows)]
         return self.listen_with(address, |intake| windows::start(listener, intake));
     }
@@ -161,16 +167,22 @@ impl<R: Runtime> ListenOptions<R> {
             address,
             accepted,
             acceptors,
+            #[cfg(unix)]
+            claim: None,
         })
     }
 }
 
 /// A claimed endpoint. Dropped, it gives the endpoint back; connections that
-/// were accepted live on.
+/// were accepted live on. A named pipe and a URL are free when the tasks that accept
+/// have seen it, a socket at once.
 pub struct Listener<R: Runtime> {
     address: Address,
     accepted: mpsc::UnboundedReceiver<(Connection<R>, Permit)>,
     acceptors: Vec<AbortHandle>,
+    /// Given back when this is dropped.
+    #[cfg(unix)]
+    claim: Option<sealpipe_endpoint::Claim>,
 }
 
 impl<R: Runtime> Listener<R> {
@@ -218,6 +230,8 @@ impl<R: Runtime> Listener<R> {
 impl<R: Runtime> Drop for Listener<R> {
     fn drop(&mut self) {
         self.acceptors.iter().for_each(AbortHandle::abort);
+        #[cfg(unix)]
+        drop(self.claim.take());
     }
 }
 

@@ -9,12 +9,8 @@ use sealpipe_endpoint::{
 };
 use std::sync::Arc;
 
-pub(super) fn start<R: Runtime>(
-    listener: sealpipe_endpoint::Listener,
-    intake: Intake<R>,
-) -> Result<Vec<AbortHandle>, Error> {
-    let (socket, claim) = waiting::<R>(listener)?;
-    Ok(vec![spawn::<R>(accept_all(socket, claim, intake))])
+pub(super) fn start<R: Runtime>(socket: R::Listener, intake: Intake<R>) -> AbortHandle {
+    spawn::<R>(accept_all(socket, intake))
 }
 
 /// What waits for clients.
@@ -26,36 +22,39 @@ pub(crate) fn waiting<R: Runtime>(
     Ok((socket, claim))
 }
 
-async fn accept_all<R: Runtime>(socket: R::Listener, claim: Claim, intake: Intake<R>) {
-    while let Some(stream) = next_client::<R>(&socket, &claim).await {
-        take_in(stream, &claim, &intake);
+async fn accept_all<R: Runtime>(socket: R::Listener, intake: Intake<R>) {
+    while let Some(stream) = next_client::<R>(&socket, &intake.address).await {
+        take_in(stream, &intake);
     }
 }
 
 /// `None` only when listening is impossible.
-pub(crate) async fn next_client<R: Runtime>(socket: &R::Listener, claim: &Claim) -> Option<Stream> {
+pub(crate) async fn next_client<R: Runtime>(
+    socket: &R::Listener,
+    address: &Address,
+) -> Option<Stream> {
     loop {
         match R::accept(socket).await {
             Ok(stream) => return Some(stream),
             Err(error) => match accept_error_kind(&error) {
                 AcceptErrorKind::Pause => {
-                    tracing::warn!(address = %claim.address(), %error, "accepting rests");
+                    tracing::warn!(%address, %error, "accepting rests");
                     sleep::<R>(PAUSE).await;
                 }
                 AcceptErrorKind::Fatal => {
-                    tracing::error!(address = %claim.address(), %error, "accepting has become impossible");
+                    tracing::error!(%address, %error, "accepting has become impossible");
                     return None;
                 }
                 _ => {
-                    tracing::debug!(address = %claim.address(), %error, "a client left before it was accepted")
+                    tracing::debug!(%address, %error, "a client left before it was accepted")
                 }
             },
         }
     }
 }
 
-fn take_in<R: Runtime>(stream: Stream, claim: &Claim, intake: &Intake<R>) {
-    let peer = match identify(&stream, &intake.access, claim.address()) {
+fn take_in<R: Runtime>(stream: Stream, intake: &Intake<R>) {
+    let peer = match identify(&stream, &intake.access, &intake.address) {
         Ok(peer) => peer,
         Err(error) => {
             tracing::warn!(%error, "a client was refused");
@@ -70,7 +69,7 @@ fn take_in<R: Runtime>(stream: Stream, claim: &Claim, intake: &Intake<R>) {
             intake.shake_hands(Transport::native(halves), Arc::new(peer.into()), permit);
         }
         Err(error) => {
-            tracing::warn!(address = %claim.address(), %error, "the runtime did not take a client's socket");
+            tracing::warn!(address = %intake.address, %error, "the runtime did not take a client's socket");
         }
     }
 }

@@ -1,21 +1,25 @@
 //! One client of a server, as handlers see it.
 
 use super::{Inner, Server};
-use crate::{RequestError, Runtime, SendError, Sender};
+use crate::{RequestError, Runtime, SendError, Sender, shared::lock};
 use bytes::Bytes;
 use event_listener::Event;
+use futures_sink::Sink;
 use futures_util::task::AtomicWaker;
 use sealpipe_core::{
-    Close, Message, Outcome, Stats,
-    service::{Mail, Mailbox, Offered},
+    Close, Message, Outcome, SendErrorReason, Stats,
+    service::{Mailbox, Offered},
 };
 use sealpipe_endpoint::Peer;
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -39,7 +43,7 @@ struct State<R: Runtime> {
     since: SystemTime,
     sender: Sender<R>,
     /// Events that wait to be sent.
-    outbox: Mutex<Mailbox<Message>>,
+    outbox: Mutex<Outbox>,
     /// The task that serves the client.
     task: AtomicWaker,
     /// There is room in the outbox again, or nobody empties it any more.
@@ -47,10 +51,19 @@ struct State<R: Runtime> {
     gone: AtomicBool,
 }
 
+struct Outbox {
+    events: Mailbox<Message>,
+    /// Out of the box, and not taken by the connection, which had no room after all.
+    next: Option<Message>,
+}
+
 impl<R: Runtime> Client<R> {
     pub(super) fn new(server: &Arc<Inner<R>>, id: ClientId, sender: Sender<R>) -> Client<R> {
         let backlog = &server.options.backlog;
-        let outbox = Mailbox::new(backlog.messages, backlog.bytes, backlog.overflow);
+        let outbox = Outbox {
+            events: Mailbox::new(backlog.messages, backlog.bytes, backlog.overflow),
+            next: None,
+        };
         Client(Arc::new(State {
             id,
             server: Server(server.clone()),
@@ -135,23 +148,57 @@ impl<R: Runtime> Client<R> {
     /// Puts an event into the outbox, as far as its backlog allows.
     pub(super) fn offer(&self, event: Message) -> Offered<Message> {
         let size = event.size();
-        let offered = self.outbox(|outbox| outbox.offer(event, size));
+        let offered = lock(&self.0.outbox).events.offer(event, size);
         self.0.task.wake();
         offered
     }
 
-    pub(super) fn take_event(&self) -> Option<Mail<Message>> {
-        let mail = self.outbox(Mailbox::pop)?;
+    /// Feeds `sink` events until there are none or it has no room. Ready with whether
+    /// any were fed, or the error that the connection has ended with.
+    pub(super) fn poll_feed(
+        &self,
+        mut sink: Pin<&mut Sender<R>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<bool, SendError>> {
+        let mut fed = false;
+        while self.has_events() {
+            match sink.as_mut().poll_ready(context)? {
+                Poll::Ready(()) => fed |= self.feed_one(sink.as_mut()),
+                Poll::Pending if fed => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(fed))
+    }
+
+    /// The outbox is locked meanwhile: several may feed, and events keep their order.
+    fn feed_one(&self, sink: Pin<&mut Sender<R>>) -> bool {
+        let mut outbox = lock(&self.0.outbox);
+        let Some(event) = outbox.next() else {
+            return false;
+        };
+        let fed = match sink.start_send(event) {
+            Ok(()) => true,
+            Err(SendError::NotTaken {
+                message,
+                reason: SendErrorReason::Full,
+            }) => {
+                outbox.next = Some(*message);
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(client = %self.id(), %error, "an event cannot be sent to a client");
+                false
+            }
+        };
+        drop(outbox);
         self.0.room.notify(usize::MAX);
-        Some(mail)
+        fed
     }
 
     pub(super) fn has_events(&self) -> bool {
-        self.outbox(|outbox| !outbox.is_empty())
-    }
-
-    fn outbox<T>(&self, call: impl FnOnce(&mut Mailbox<Message>) -> T) -> T {
-        call(&mut crate::shared::lock(&self.0.outbox))
+        let outbox = lock(&self.0.outbox);
+        outbox.next.is_some() || !outbox.events.is_empty()
     }
 
     /// Offers again whenever there is room; `false` if the client has gone.
@@ -165,7 +212,24 @@ impl<R: Runtime> Client<R> {
                 Offered::Full(back) => event = back,
                 _ => return true,
             }
-            room.await;
+            let mut room = pin!(room);
+            let mut sink = pin!(self.0.sender.clone());
+            let alive = poll_fn(|context| {
+                // Who waits moves the events: the client's task may be the one that does,
+                // in a handler of its own.
+                match self.poll_feed(sink.as_mut(), context) {
+                    Poll::Ready(Ok(_)) => {
+                        // What the system does not take now goes with what comes later.
+                        let _ = sink.as_mut().poll_flush(context);
+                        Poll::Ready(true)
+                    }
+                    Poll::Ready(Err(_)) => Poll::Ready(false),
+                    Poll::Pending => room.as_mut().poll(context).map(|()| true),
+                }
+            });
+            if !alive.await {
+                return false;
+            }
         }
     }
 
@@ -173,6 +237,16 @@ impl<R: Runtime> Client<R> {
     pub(super) fn set_gone(&self) {
         self.0.gone.store(true, Ordering::SeqCst);
         self.0.room.notify(usize::MAX);
+    }
+}
+
+impl Outbox {
+    fn next(&mut self) -> Option<Message> {
+        let waiting = self.next.take();
+        waiting.or_else(|| {
+            let mail = self.events.pop()?;
+            Some(mail.item.with_missed(mail.missed))
+        })
     }
 }
 

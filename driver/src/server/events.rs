@@ -175,6 +175,16 @@ pub(super) struct Watchers {
     streams: Mutex<Vec<Weak<Watch>>>,
 }
 
+impl Drop for Watchers {
+    fn drop(&mut self) {
+        // Also of a server that never started: nobody waits for its end in vain.
+        let streams = std::mem::take(&mut *lock(&self.streams));
+        for watch in streams.into_iter().filter_map(|stream| stream.upgrade()) {
+            watch.waker.wake();
+        }
+    }
+}
+
 impl Watchers {
     pub(super) fn observe(&mut self, observer: impl Observer) {
         self.observers.push(Box::new(observer));

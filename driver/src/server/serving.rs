@@ -205,18 +205,13 @@ impl<R: Runtime, H: Handler<R>> Serving<R, H> {
     /// Sends events as far as there is room; says whether all is with the system.
     fn poll_events(&mut self, context: &mut Context<'_>) -> bool {
         let mut sink = Pin::new(&mut self.sink);
-        while self.client.has_events() {
-            match sink.as_mut().poll_ready(context) {
-                Poll::Ready(Ok(())) => {
-                    let Some(mail) = self.client.take_event() else {
-                        break;
-                    };
-                    let message = mail.item.with_missed(mail.missed);
-                    self.unflushed |= sink.as_mut().start_send(message).is_ok();
-                }
-                Poll::Ready(Err(_)) => return true,
-                Poll::Pending => return false,
-            }
+        match self.client.poll_feed(sink.as_mut(), context) {
+            Poll::Ready(Ok(fed)) => self.unflushed |= fed,
+            Poll::Ready(Err(_)) => return true,
+            Poll::Pending => return false,
+        }
+        if self.client.has_events() {
+            return false;
         }
         if self.unflushed || self.deadline.is_set() {
             self.unflushed = sink.poll_flush(context).is_pending();

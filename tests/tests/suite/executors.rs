@@ -1,11 +1,12 @@
 //! sealpipe-smol needs no executor of its own kind: it runs under whichever polls
 //! it, and under a thread that just blocks.
 
+use futures_util::AsyncReadExt;
 use sealpipe_driver::{
     Connection, Listener,
     vocabulary::{AckLevel, Message, Outcome},
 };
-use sealpipe_smol::Smol;
+use sealpipe_smol::{LocalStream, Smol};
 use sealpipe_tests::{modes, place};
 use std::time::Duration;
 
@@ -95,4 +96,53 @@ fn async_stds() {
         client.await;
         server.await;
     }));
+}
+
+/// A stream whose reader has waited on this thread, and its other end.
+async fn waited(endpoint: &sealpipe_smol::Endpoint) -> (LocalStream, LocalStream) {
+    let mut listener = sealpipe_smol::LocalListener::bind(endpoint).unwrap();
+    let (ours, theirs) = smol::future::zip(LocalStream::connect(endpoint), listener.accept()).await;
+    let (mut ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    let mut buffer = [0];
+    let poll = futures_util::poll!(ours.read(&mut buffer));
+    assert!(poll.is_pending(), "there is nothing to read");
+    (ours, theirs)
+}
+
+/// Until the end.
+async fn ends(mut stream: LocalStream) {
+    // A pipe that is broken may say so.
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+#[test]
+fn a_stream_that_is_dropped_after_it_has_waited_is_closed() {
+    let place = place();
+    sealpipe_smol::block_on(within(async {
+        let (ours, theirs) = waited(&place.endpoint).await;
+        drop(ours);
+        // The thread goes on: what it waited for must not keep the stream.
+        ends(theirs).await;
+    }));
+}
+
+#[test]
+fn another_thread_may_drop_it() {
+    let place = place();
+    let (streams, passed_on) = smol::channel::bounded(1);
+    let (closed, told) = smol::channel::bounded::<()>(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sealpipe_smol::block_on(within(async {
+                let (ours, theirs) = passed_on.recv().await.unwrap();
+                drop(ours);
+                ends(theirs).await;
+                closed.send(()).await.unwrap();
+            }));
+        });
+        sealpipe_smol::block_on(within(async {
+            streams.send(waited(&place.endpoint).await).await.unwrap();
+            told.recv().await.unwrap();
+        }));
+    });
 }

@@ -4,25 +4,29 @@
 use futures_util::{FutureExt, SinkExt};
 use sealpipe_driver::{
     Connection,
-    vocabulary::{AckLevel, Config, Message},
+    vocabulary::{AckLevel, Config, Message, Role},
 };
 use sealpipe_tests::{Asynchronous, within};
 use std::{
     future::Future,
+    io,
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
+    thread::ThreadId,
 };
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 sealpipe_tests::on_every_adapter! {
     ; of futures:
         a_sink_that_is_full,
         a_flush_that_is_held_up,
         a_sender_whose_messages_are_all_under_way,
-        a_sender_that_gets_the_room_of_a_permit
+        a_sender_that_gets_the_room_of_a_permit,
+        others_have_their_turn_when_a_stream_asks_for_that
 }
 
 #[derive(Default)]
@@ -120,6 +124,114 @@ async fn a_sender_that_gets_the_room_of_a_permit<A: Asynchronous>() {
         permit.send(vec![1; 3_000]).unwrap_err();
         assert!(count.0.load(Ordering::SeqCst) > before);
         more.await.unwrap();
+    })
+    .await;
+}
+
+/// Wakes its reader or writer and says that it is not ready, until others have had their
+/// turn: what tokio's own streams do when a task has done enough in one go, on a thread
+/// that is none of the runtime's.
+struct Polite {
+    stream: DuplexStream,
+    turn: Arc<Turn>,
+}
+
+struct Turn {
+    /// The test's. A background with a thread of its own keeps nobody from anything.
+    thread: ThreadId,
+    /// Others have had it.
+    over: AtomicBool,
+    asked: AtomicUsize,
+    /// It was asked for so often, in one go, that nobody else can have had it.
+    refused: AtomicBool,
+}
+
+impl Turn {
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let elsewhere = std::thread::current().id() != self.thread;
+        if elsewhere || self.over.swap(false, Ordering::SeqCst) {
+            self.asked.store(0, Ordering::SeqCst);
+            return Poll::Ready(());
+        }
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 1_000 {
+            self.refused.store(true, Ordering::SeqCst);
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Polite {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        std::task::ready!(self.turn.poll(context));
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Polite {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.turn.poll(context));
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+async fn others_have_their_turn_when_a_stream_asks_for_that<A: Asynchronous>() {
+    within(async {
+        let turn = Arc::new(Turn {
+            thread: std::thread::current().id(),
+            over: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+        });
+        let (ours, theirs) = tokio::io::duplex(100);
+        let ours = Polite {
+            stream: ours,
+            turn: turn.clone(),
+        };
+        let config = Config::plain().build().unwrap();
+        let talk = async {
+            let (ours, theirs) = tokio::join!(
+                Connection::<A>::from_io(
+                    A::stream_of(Box::new(ours)),
+                    Role::Initiator,
+                    config.clone()
+                ),
+                Connection::<A>::from_io(
+                    A::stream_of(Box::new(theirs)),
+                    Role::Responder,
+                    config.clone()
+                )
+            );
+            sealpipe_tests::talk(&ours.unwrap(), &theirs.unwrap()).await;
+        };
+        let others = async {
+            loop {
+                turn.over.store(true, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = talk => {}
+            () = others => {}
+        }
+        assert!(!turn.refused.load(Ordering::SeqCst), "nobody had a turn");
     })
     .await;
 }
