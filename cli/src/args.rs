@@ -60,7 +60,7 @@ Exit codes:
   5  a deadline passed, or the outcome of a message is unknown
   6  a message was rejected or too large, or a request answered with an error
   7  the peer broke the protocol
-Where several apply, the one that is first in 7, 4, 5, 6, 3 counts.";
+Where several apply, the one that is first in 1, 2, 7, 4, 5, 6, 3 counts.";
 
 /// What there is an adapter for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -241,9 +241,11 @@ fn messages() {
 
 #[test]
 fn the_worst_counts() {
-    let order = [7, 4, 5, 6, 3, 0].map(|number| {
+    let order = [1, 2, 7, 4, 5, 6, 3, 0].map(|number| {
         let all = [
             Code::Done,
+            Code::Local,
+            Code::Usage,
             Code::Nothing,
             Code::Mismatch,
             Code::Unknown,
