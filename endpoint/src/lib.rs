@@ -1,14 +1,8 @@
-//! Where two programs of one machine meet: a Unix socket or a Windows named
-//! pipe, claimed without races, closed to other users, with the identity of
-//! whoever is at the other end.
+#![doc = include_str!("../README.md")]
 //!
-//! This crate holds what an operating system must be told or asked. It knows
-//! of no runtime, starts no thread and never sleeps: it makes and checks
-//! handles, and whoever calls it (an adapter for a runtime, or your own code)
-//! reads and writes them. Every call returns at once. An overlapped pipe takes
-//! more than a read and a write, so on Windows there are `pipe_halves` and
-//! `PipeInstance` too, which do it without waiting and have an event to wait
-//! for.
+//! # Accepting
+//!
+//! On a Unix socket, whole:
 //!
 //! ```
 //! # #[cfg(unix)] fn main() -> Result<(), Box<dyn std::error::Error>> {
