@@ -9,7 +9,8 @@ use sealpipe_driver::{
     Client, Connection, Handler, Happening, Incoming, Request, RequestError, Response, Runtime,
     SendError, Server, ServerOptions,
     vocabulary::{
-        Backlog, Close, Config, ConnectionError, Kind, Outcome, Overflow, Rejection, RemoteError,
+        Backlog, Close, Config, ConnectionError, Endpoint, Kind, Outcome, Overflow, Rejection,
+        RemoteError,
     },
 };
 use sealpipe_tests::{
@@ -40,6 +41,7 @@ sealpipe_tests::on_every_adapter! {
     a_client_that_sends_too_fast_waits,
     a_server_asks_its_clients,
     what_happens_is_told,
+    who_watches_a_server_that_does_not_start_is_not_left_waiting,
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -468,6 +470,19 @@ async fn a_server_asks_its_clients<R: Runtime>() {
         };
         let (reply, ()) = tokio::join!(client.request("how are you?", LONG), answer);
         assert_eq!(reply.unwrap(), "fine");
+    })
+    .await;
+}
+
+async fn who_watches_a_server_that_does_not_start_is_not_left_waiting<R: Runtime>() {
+    within(async {
+        let options = ServerOptions::<R>::new(Config::default());
+        let mut events = options.events();
+        let waits = tokio::spawn(async move { events.recv().await });
+        tokio::task::yield_now().await;
+        let nowhere = Endpoint::path(std::env::temp_dir().join("no-such-directory/socket"));
+        options.start(&nowhere, Panics).unwrap_err();
+        assert!(waits.await.unwrap().is_none());
     })
     .await;
 }

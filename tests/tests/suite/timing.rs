@@ -3,7 +3,7 @@
 
 use sealpipe_core::wire::Frame;
 use sealpipe_driver::{
-    Error, SendError,
+    Error, RequestError, SendError,
     vocabulary::{
         AckLevel, Close, Config, ConfigBuilder, ConnectionError, Message, Outcome, Role,
         SendErrorReason,
@@ -27,6 +27,7 @@ sealpipe_tests::on_every_adapter! {
     a_peer_that_finishes_is_the_end_of_its_messages,
     after_finish_nothing_more_is_sent,
     a_send_ends_at_its_deadline_and_says_what_is_known,
+    a_deadline_covers_the_wait_for_room,
     operations_end_after_send_timeout,
     close_waits_for_the_answer_and_no_longer_than_its_deadline,
     a_peer_that_hangs_is_found_out,
@@ -341,6 +342,30 @@ async fn a_send_ends_at_its_deadline_and_says_what_is_known<R: Adapter>() {
         })
         .await;
     }
+}
+
+async fn a_deadline_covers_the_wait_for_room<R: Adapter>() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    let config = built(
+        Config::plain()
+            .max_message(1000)
+            .receive_window(2000, 2)
+            .send_queue(4000, 4),
+    );
+    within(async {
+        let (a, _b, _place) = connected::<R>(config.clone(), config).await;
+        let message = || Message::new(vec![7; 1000]).with_ack(AckLevel::Processed);
+        let _full: Vec<_> = (0..4).map(|_| a.try_send(message()).unwrap()).collect();
+        // Far less than `send_timeout`.
+        let start = Instant::now();
+        let error = a.send(message().with_deadline(LIMIT)).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+        let asked = a.request_json::<u32>(vec![7_u8; 300], LIMIT).await;
+        assert!(matches!(asked, Err(RequestError::Send(_))), "{asked:?}");
+        let took = start.elapsed();
+        assert!(took >= 2 * LIMIT && took < SOON, "{took:?}");
+    })
+    .await;
 }
 
 async fn operations_end_after_send_timeout<R: Adapter>() {

@@ -1,10 +1,10 @@
 //! Who waits is left alone until there is something for it: a task that is woken for
 //! nothing, looks and waits again would keep a processor busy.
 
-use futures_util::{FutureExt, SinkExt};
+use futures_util::{FutureExt, SinkExt, future::FusedFuture};
 use sealpipe_driver::{
-    Connection,
-    vocabulary::{AckLevel, Config, Message, Role},
+    Connection, SendError,
+    vocabulary::{AckLevel, Config, ConnectionError, Message, Outcome, Role},
 };
 use sealpipe_tests::{Asynchronous, within};
 use std::{
@@ -26,7 +26,9 @@ sealpipe_tests::on_every_adapter! {
         a_flush_that_is_held_up,
         a_sender_whose_messages_are_all_under_way,
         a_sender_that_gets_the_room_of_a_permit,
-        others_have_their_turn_when_a_stream_asks_for_that
+        others_have_their_turn_when_a_stream_asks_for_that,
+        a_delivery_that_has_been_told_does_not_wait_again,
+        a_sink_that_was_closed_says_so
 }
 
 #[derive(Default)]
@@ -124,6 +126,34 @@ async fn a_sender_that_gets_the_room_of_a_permit<A: Asynchronous>() {
         permit.send(vec![1; 3_000]).unwrap_err();
         assert!(count.0.load(Ordering::SeqCst) > before);
         more.await.unwrap();
+    })
+    .await;
+}
+
+async fn a_delivery_that_has_been_told_does_not_wait_again<A: Asynchronous>() {
+    within(async {
+        let (ours, _theirs) = held_up::<A>(4).await;
+        let mut delivery = ours.queue(message(AckLevel::Received)).await.unwrap();
+        assert!(!delivery.is_terminated());
+        assert_eq!((&mut delivery).await.unwrap(), Outcome::Received);
+        assert!(delivery.is_terminated());
+        delivery.await.unwrap_err();
+    })
+    .await;
+}
+
+async fn a_sink_that_was_closed_says_so<A: Asynchronous>() {
+    within(async {
+        let (mut ours, _theirs) = held_up::<A>(4).await;
+        SinkExt::<Message>::close(&mut ours).await.unwrap();
+        let error = SinkExt::send(&mut ours, message(AckLevel::None)).await;
+        assert!(
+            matches!(
+                error,
+                Err(SendError::NotSent(Some(ConnectionError::Finished)))
+            ),
+            "{error:?}"
+        );
     })
     .await;
 }
