@@ -418,6 +418,24 @@ impl Connection {
         self.inner.end()
     }
 
+    /// Waits until the connection has ended, and says why. Messages that come meanwhile
+    /// stay for [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] after the read timeout, [`Error::Interrupted`] if another
+    /// thread ended the call.
+    pub fn closed(&self) -> Result<ConnectionError, Error> {
+        let limit = self.calls.reading();
+        self.run("waiting for the end", limit, self.inner.closed())
+    }
+
+    /// Whether the stream was lost and the connection waits to go on over another one
+    /// ([`resumption`](sealpipe_core::ConfigBuilder::resumption)). What is sent
+    /// meanwhile is queued.
+    pub fn is_suspended(&self) -> bool {
+        self.inner.is_suspended()
+    }
+
     /// Who is at the other end; `None` over a stream that was handed in, and over a
     /// WebSocket.
     pub fn peer(&self) -> Option<&Peer> {

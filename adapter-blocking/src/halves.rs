@@ -1,7 +1,8 @@
 //! Owned halves of a connection.
 
-use crate::{Connection, Delivery, Error, Incoming, Interrupter, Permit, SendError};
-use sealpipe_core::{Close, Message, Outcome, Stats};
+use crate::{Connection, Delivery, Error, Incoming, Interrupter, Permit, RequestError, SendError};
+use bytes::Bytes;
+use sealpipe_core::{Close, ConnectionError, Message, Outcome, Stats};
 use sealpipe_endpoint::Peer;
 use std::time::Duration;
 
@@ -52,6 +53,18 @@ impl Sender {
         self.0.reserve()
     }
 
+    /// As [`Connection::request`].
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn request(
+        &self,
+        payload: impl Into<Bytes>,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.0.request(payload, deadline)
+    }
+
     /// As [`Connection::finish`].
     ///
     /// # Errors
@@ -88,6 +101,19 @@ impl Sender {
         self.0.is_connected()
     }
 
+    /// As [`Connection::end`].
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.0.end()
+    }
+
+    /// As [`Connection::closed`].
+    ///
+    /// # Errors
+    /// As [`Connection::closed`].
+    pub fn closed(&self) -> Result<ConnectionError, Error> {
+        self.0.closed()
+    }
+
     /// As [`Connection::stats`].
     pub fn stats(&self) -> Stats {
         self.0.stats()
@@ -100,6 +126,19 @@ impl Sender {
 }
 
 impl Receiver {
+    /// As [`Connection::end`].
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.0.end()
+    }
+
+    /// As [`Connection::closed`].
+    ///
+    /// # Errors
+    /// As [`Connection::closed`].
+    pub fn closed(&self) -> Result<ConnectionError, Error> {
+        self.0.closed()
+    }
+
     /// As [`Connection::recv`].
     ///
     /// # Errors

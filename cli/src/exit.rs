@@ -7,7 +7,7 @@ use sealpipe_driver::{
     Error, RequestError, SendError, SubscribeError,
     vocabulary::{Close, ConnectionError, EndpointError, ErrorKind, RemoteError, Status},
 };
-use std::{error::Error as _, fmt};
+use std::fmt;
 
 /// How the program ends. Scripts rely on these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +82,6 @@ impl Failure {
         #[cfg(feature = "websocket")]
         if let Error::WebSocket(WebSocketError::Unprotected { .. }) = error {
             message.push_str("; here that is --key-file, or --anyone");
-        }
-        if let Error::Timeout { last: Some(_), .. } = error
-            && let Some(last) = error.source()
-        {
-            message = format!("{message}; the last attempt met: {last}");
         }
         Failure::new(of_error(error), message)
     }

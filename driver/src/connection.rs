@@ -435,6 +435,12 @@ impl<R: Runtime> Connection<R> {
             .session(|session| session.connection().end().cloned())
     }
 
+    /// Waits until the connection has ended, and says why. Messages that come meanwhile
+    /// stay for [`recv`](Self::recv).
+    pub async fn closed(&self) -> ConnectionError {
+        ended(&self.owner, First::Look).await.0
+    }
+
     /// Who is at the other end; `None` over a stream that was handed in, and over a
     /// WebSocket.
     pub fn peer(&self) -> Option<&Peer> {
@@ -484,7 +490,7 @@ pub(crate) async fn finish<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {
         .shared
         .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
     let limit = owner.config.send_timeout();
-    match timeout::<R, _>(limit, ended(owner)).await {
+    match timeout::<R, _>(limit, ended(owner, First::Write)).await {
         Ok((_, true)) => Ok(()),
         Ok((end, false)) => Err(Error::Connection(end)),
         Err(_) => {
@@ -513,7 +519,7 @@ pub(crate) async fn close<R: Runtime>(owner: &Owner<R>, why: Close) {
         .shared
         .with(|session, waiters| session.with(waiters, |core| core.close(now, why)));
     // The core's own deadline ends this.
-    ended(owner).await;
+    ended(owner, First::Write).await;
 }
 
 pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error> {
@@ -555,10 +561,10 @@ pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
 }
 
 /// Waits for the end; says why, and whether all that was sent had arrived.
-pub(crate) async fn ended<R: Runtime>(owner: &Owner<R>) -> (ConnectionError, bool) {
+pub(crate) async fn ended<R: Runtime>(owner: &Owner<R>, first: First) -> (ConnectionError, bool) {
     let mut waiting = Waiting::new(&owner.shared);
     poll_fn(|context| {
-        waiting.poll(context, Interest::Progress, First::Write, |session| {
+        waiting.poll(context, Interest::Progress, first, |session| {
             let core = session.connection();
             core.end().map(|end| (end.clone(), core.all_arrived()))
         })

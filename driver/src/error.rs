@@ -21,16 +21,13 @@ pub enum Error {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// An operation took too long.
-    #[error(
-        "{doing} took longer than {limit:?}; raise the time limit, or look whether the peer hangs"
-    )]
+    #[error("{doing} took longer than {limit:?}{}", why_late(last.as_deref()))]
     Timeout {
         /// What took too long.
         doing: &'static str,
         /// How long it was given.
         limit: Duration,
         /// What the last attempt met, where there were several.
-        #[source]
         last: Option<Box<Error>>,
     },
     /// The operating system reported something unexpected.
@@ -51,6 +48,13 @@ pub enum Error {
     /// The listener was closed.
     #[error("the listener has been closed")]
     ListenerClosed,
+}
+
+fn why_late(last: Option<&Error>) -> String {
+    match last {
+        Some(last) => format!("; the last attempt met: {last}"),
+        None => String::from("; raise the time limit, or look whether the peer hangs"),
+    }
 }
 
 impl Error {

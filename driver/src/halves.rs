@@ -153,6 +153,18 @@ impl<R: Runtime> Sender<R> {
             .session(|session| session.connection().is_open())
     }
 
+    /// As [`Connection::end`].
+    pub fn end(&self) -> Option<ConnectionError> {
+        self.owner
+            .shared
+            .session(|session| session.connection().end().cloned())
+    }
+
+    /// As [`Connection::closed`].
+    pub async fn closed(&self) -> ConnectionError {
+        connection::ended(&self.owner, First::Look).await.0
+    }
+
     /// As [`Connection::stats`].
     pub fn stats(&self) -> Stats {
         self.owner
@@ -172,6 +184,11 @@ impl<R: Runtime> Receiver<R> {
         self.owner
             .shared
             .session(|session| session.connection().end().cloned())
+    }
+
+    /// As [`Connection::closed`].
+    pub async fn closed(&self) -> ConnectionError {
+        connection::ended(&self.owner, First::Look).await.0
     }
 
     /// As [`Connection::recv`].

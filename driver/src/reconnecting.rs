@@ -3,6 +3,7 @@
 use crate::{
     ConnectOptions, Connection, Error, Event, Incoming, RequestError, Runtime, SendError,
     SubscribeError, Subscription,
+    call::First,
     connection::ended,
     shared::lock,
     timeout::{sleep, timeout},
@@ -213,7 +214,7 @@ impl<R: Runtime> ReconnectingClient<R> {
                 return Ok(message);
             }
             // The server may have finished and not closed: it takes what is sent to it.
-            ended(&connection.owner).await;
+            ended(&connection.owner, First::Write).await;
         }
     }
 
@@ -316,7 +317,7 @@ impl<R: Runtime> LastingSubscription<R> {
                 Ok(None) | Err(_) => {}
             }
             // The server may have finished and not closed.
-            ended(current.owner()).await;
+            ended(current.owner(), First::Write).await;
             self.current = None;
         }
         self.renew().await?;

@@ -197,6 +197,12 @@ pub trait Connection: Send + Sync + Debug + 'static {
     /// Why it has ended.
     fn end(&self) -> Option<ConnectionError>;
 
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn closed(&self) -> impl Future<Output = Result<ConnectionError, Error>> + Send;
+
     /// Who is at the other end.
     fn peer(&self) -> Option<&Peer>;
 

@@ -214,6 +214,10 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
         self.end()
     }
 
+    async fn closed(&self) -> Result<ConnectionError, Error> {
+        Ok(self.closed().await)
+    }
+
     fn peer(&self) -> Option<&Peer> {
         self.peer()
     }

@@ -326,6 +326,10 @@ impl api::Connection for Connection {
         self.0.end()
     }
 
+    async fn closed(&self) -> Result<ConnectionError, Error> {
+        self.call(|own| own.closed()).await
+    }
+
     fn peer(&self) -> Option<&Peer> {
         self.0.peer()
     }

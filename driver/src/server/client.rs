@@ -7,7 +7,7 @@ use event_listener::Event;
 use futures_sink::Sink;
 use futures_util::task::AtomicWaker;
 use sealpipe_core::{
-    Close, Message, Outcome, SendErrorReason, Stats,
+    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats,
     service::{Mailbox, Offered},
 };
 use sealpipe_endpoint::Peer;
@@ -104,6 +104,11 @@ impl<R: Runtime> Client<R> {
     /// Whether its connection stands.
     pub fn is_connected(&self) -> bool {
         self.0.sender.is_connected()
+    }
+
+    /// As [`Connection::closed`](crate::Connection::closed).
+    pub async fn closed(&self) -> ConnectionError {
+        self.0.sender.closed().await
     }
 
     /// As [`Connection::send`](crate::Connection::send).

@@ -26,6 +26,7 @@ sealpipe_tests::on_every_adapter! {
     a_verdict_given_just_before_the_end_arrives,
     a_peer_that_finishes_is_the_end_of_its_messages,
     after_finish_nothing_more_is_sent,
+    the_end_can_be_waited_for_while_nothing_is_received,
     a_send_ends_at_its_deadline_and_says_what_is_known,
     a_deadline_covers_the_wait_for_room,
     operations_end_after_send_timeout,
@@ -266,6 +267,28 @@ async fn a_peer_that_finishes_is_the_end_of_its_messages<R: Adapter>() {
         })
         .await;
     }
+}
+
+async fn the_end_can_be_waited_for_while_nothing_is_received<R: Adapter>() {
+    within(async {
+        let (a, b, _place) = connected::<R>(Config::default(), Config::default()).await;
+        a.send(Message::new("before").with_ack(AckLevel::Received))
+            .await
+            .unwrap();
+        let mut closed = std::pin::pin!(b.closed());
+        let early = tokio::time::timeout(Duration::from_millis(100), closed.as_mut()).await;
+        assert!(early.is_err(), "it stands");
+        let why = Close::new(321, "enough");
+        let ((), end) = tokio::join!(a.close(why.clone()), closed);
+        assert_eq!(end.unwrap(), ConnectionError::ClosedByPeer(why));
+        // What came before is there.
+        assert_eq!(b.recv().await.unwrap().unwrap().payload, "before");
+        assert!(matches!(
+            a.closed().await,
+            Ok(ConnectionError::ClosedLocally(_))
+        ));
+    })
+    .await;
 }
 
 async fn after_finish_nothing_more_is_sent<R: Adapter>() {
