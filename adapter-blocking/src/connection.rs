@@ -245,8 +245,8 @@ impl Connection {
     /// outcome.
     ///
     /// # Errors
-    /// [`SendError::NotTaken`], with the message in it, if there is no room within
-    /// `send_timeout`, it is too large, or the connection has ended;
+    /// [`SendError::NotTaken`], with the message in it, if there is no room within its
+    /// deadline, or else `send_timeout`, it is too large, or the connection has ended;
     /// [`SendError::NotSent`] after the write timeout, or if the call was ended.
     pub fn queue(&self, message: impl Into<Message>) -> Result<Delivery, SendError> {
         self.queue_within(self.calls.writing(), message)
@@ -382,7 +382,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Timeout`] after `send_timeout`, whereupon the connection is
-    /// closed; [`Error::Connection`] if it ended before everything had arrived.
+    /// closed, or after the write timeout, if that is shorter: it is then finished, and
+    /// another call goes on waiting; [`Error::Connection`] if it ended before everything had arrived.
     pub fn finish(&self) -> Result<(), Error> {
         let limit = self.calls.writing();
         self.run("finishing the connection", limit, self.inner.finish())?

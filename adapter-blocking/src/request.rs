@@ -74,8 +74,8 @@ impl Deref for Request {
     }
 }
 
-/// The events that match a pattern, as they come: also an iterator. Dropped, it
-/// takes the subscription back.
+/// The events that match a pattern, as they come; [`events`](Self::events) iterates over
+/// them. Dropped, it takes the subscription back.
 #[derive(Debug)]
 pub struct Subscription {
     pub(crate) inner: sealpipe_driver::Subscription<Smol>,

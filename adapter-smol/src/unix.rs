@@ -1,6 +1,6 @@
 //! A Unix socket as two directions of a stream.
 
-use crate::waiting::{self, Source, Thread};
+use crate::waiting::{self, Parker, Source, Threads};
 use async_io::Async;
 use bytes::BufMut;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -12,28 +12,38 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
 /// One direction of a socket.
 #[derive(Debug)]
 pub struct SocketHalf {
-    socket: Arc<Async<UnixStream>>,
+    socket: Arc<Socket>,
     /// The last read left room free: there was no more, and to ask again before
     /// something has come costs as much as to wait.
     drained: bool,
-    /// The last field, so that it is told when the socket has been let go of.
-    waits: Thread,
+    /// The thread that waited last.
+    thread: Weak<Parker>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    io: Arc<Async<UnixStream>>,
+    /// The last field: they are told when the socket has been let go of.
+    threads: Threads,
 }
 
 /// The two directions of a socket that is non-blocking already.
 pub(crate) fn halves(stream: UnixStream) -> io::Result<(SocketHalf, SocketHalf)> {
-    let socket = Arc::new(Async::new_nonblocking(stream)?);
+    let socket = Arc::new(Socket {
+        io: Arc::new(Async::new_nonblocking(stream)?),
+        threads: Threads::default(),
+    });
     let half = |socket| SocketHalf {
         socket,
         drained: false,
-        waits: Thread::default(),
+        thread: Weak::new(),
     };
     Ok((half(socket.clone()), half(socket)))
 }
@@ -52,7 +62,7 @@ impl SocketHalf {
             ready!(self.poll_ready(context, writes))?;
         }
         loop {
-            match attempt(self.socket.get_ref()) {
+            match attempt(self.socket.io.get_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
@@ -62,16 +72,16 @@ impl SocketHalf {
 
     fn poll_ready(&mut self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
         let source = || Source {
-            socket: Arc::downgrade(&self.socket),
+            socket: Arc::downgrade(&self.socket.io),
             writes,
         };
         if waiting::register(context.waker(), source) {
-            self.waits.set_current();
+            self.socket.threads.add_current(&mut self.thread);
             Poll::Pending
         } else if writes {
-            self.socket.poll_writable(context)
+            self.socket.io.poll_writable(context)
         } else {
-            self.socket.poll_readable(context)
+            self.socket.io.poll_readable(context)
         }
     }
 }
@@ -108,7 +118,7 @@ impl AsyncWrite for SocketHalf {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(self.socket.io.get_ref().shutdown(Shutdown::Write))
     }
 }
 

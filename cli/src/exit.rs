@@ -78,12 +78,14 @@ impl Failure {
 
     /// An error of the adapter, with what it kept from being done.
     pub(crate) fn of(error: &Error, what: fmt::Arguments<'_>) -> Failure {
-        let mut message = format!("{what}: {error}");
-        #[cfg(feature = "websocket")]
-        if let Error::WebSocket(WebSocketError::Unprotected { .. }) = error {
-            message.push_str("; here that is --key-file, or --anyone");
-        }
-        Failure::new(of_error(error), message)
+        let hint = match error {
+            #[cfg(feature = "websocket")]
+            Error::WebSocket(WebSocketError::Unprotected { .. }) => {
+                "; here that is --key-file, or --anyone"
+            }
+            _ => "",
+        };
+        Failure::new(of_error(error), format!("{what}: {error}{hint}"))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
     SubscribeError, Subscription, WriteHalf,
     call::{First, Now},
+    ending,
     halves::Gather,
     memory,
     opening::Opening,
@@ -103,11 +104,12 @@ impl<R: Runtime> Drop for Waiting<'_, R> {
 /// gives owned halves.
 ///
 /// Every future of it may be dropped at any point: no message is lost, cut or
-/// doubled by that.
+/// doubled by that. What a dropped [`finish`](Self::finish) or [`close`](Self::close)
+/// has begun goes on.
 ///
 /// # Dropping
 ///
-/// When the last handle is dropped, what is queued still goes out in the
+/// When the last handle is dropped (its halves and subscriptions are such, too), what is queued still goes out in the
 /// background, then the peer is told that this side goes away; all of that for
 /// at most [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and
 /// only while the runtime runs. [`finish`](Self::finish) to be sure.
@@ -289,8 +291,8 @@ impl<R: Runtime> Connection<R> {
     /// message with it.
     ///
     /// # Errors
-    /// [`SendError::NotTaken`], with the message in it, if there is no room within
-    /// `send_timeout`, it is too large, or the connection has ended.
+    /// [`SendError::NotTaken`], with the message in it, if there is no room within its
+    /// deadline, or else `send_timeout`, it is too large, or the connection has ended.
     pub async fn queue(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         crate::sending::queue(&self.owner, message.into()).await
     }
@@ -388,19 +390,19 @@ impl<R: Runtime> Connection<R> {
     /// [`Error::Timeout`] after `send_timeout`, whereupon the connection is
     /// closed; [`Error::Connection`] if it ended before everything had arrived.
     pub async fn finish(&self) -> Result<(), Error> {
-        finish(&self.owner).await
+        ending::finish(&self.owner).await
     }
 
     /// Ends both directions now. What is queued is not sent; what was received
     /// and not taken is dropped, and its sender learns that. Returns when the peer
     /// has answered, or after `close_timeout`.
     pub async fn close(&self, why: Close) {
-        close(&self.owner, why).await;
+        ending::close(&self.owner, why).await;
     }
 
     /// The same without waiting for the peer's goodbye.
     pub(crate) fn start_close(&self, why: Close) {
-        start_close(&self.owner, why);
+        ending::start_close(&self.owner, why);
     }
 
     // --- Asking ------------------------------------------------------------------------
@@ -438,7 +440,7 @@ impl<R: Runtime> Connection<R> {
     /// Waits until the connection has ended, and says why. Messages that come meanwhile
     /// stay for [`recv`](Self::recv).
     pub async fn closed(&self) -> ConnectionError {
-        ended(&self.owner, First::Look).await.0
+        ending::ended(&self.owner, First::Look).await.0
     }
 
     /// Who is at the other end; `None` over a stream that was handed in, and over a
@@ -463,7 +465,8 @@ impl<R: Runtime> Connection<R> {
         later.or_else(|| self.owner.handshake_hash.as_deref().copied())
     }
 
-    /// Owned halves, for two tasks. The connection ends when both are dropped.
+    /// Owned halves, for two tasks. The connection ends when both are dropped, and all
+    /// subscriptions.
     pub fn split(self) -> (crate::Sender<R>, crate::Receiver<R>) {
         crate::halves::split(self.owner.clone())
     }
@@ -482,44 +485,6 @@ pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming
     })
     .await?;
     Ok(received.map(|message| Incoming::new(message, shared)))
-}
-
-pub(crate) async fn finish<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {
-    let now = R::now();
-    owner
-        .shared
-        .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
-    let limit = owner.config.send_timeout();
-    match timeout::<R, _>(limit, ended(owner, First::Write)).await {
-        Ok((_, true)) => Ok(()),
-        Ok((end, false)) => Err(Error::Connection(end)),
-        Err(_) => {
-            close(owner, Close::new(Close::TIME, "finishing took too long")).await;
-            Err(Error::Timeout {
-                doing: "finishing the connection",
-                limit,
-                last: None,
-            })
-        }
-    }
-}
-
-/// Closes; the goodbye goes out in the background.
-pub(crate) fn start_close<R: Runtime>(owner: &Owner<R>, why: Close) {
-    let now = R::now();
-    owner.shared.with(|session, waiters| {
-        session.with(waiters, |core| core.close(now, why));
-        waiters.wake_background();
-    });
-}
-
-pub(crate) async fn close<R: Runtime>(owner: &Owner<R>, why: Close) {
-    let now = R::now();
-    owner
-        .shared
-        .with(|session, waiters| session.with(waiters, |core| core.close(now, why)));
-    // The core's own deadline ends this.
-    ended(owner, First::Write).await;
 }
 
 pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error> {
@@ -546,30 +511,6 @@ pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error
             last: None,
         }),
     }
-}
-
-/// Waits until no verdict is due on what was received, or the connection has ended.
-pub(crate) async fn decided<R: Runtime>(owner: &Owner<R>) {
-    let mut waiting = Waiting::new(&owner.shared);
-    poll_fn(|context| {
-        waiting.poll(context, Interest::Decided, First::Write, |session| {
-            let core = session.connection();
-            (core.is_decided() || core.end().is_some()).then_some(())
-        })
-    })
-    .await;
-}
-
-/// Waits for the end; says why, and whether all that was sent had arrived.
-pub(crate) async fn ended<R: Runtime>(owner: &Owner<R>, first: First) -> (ConnectionError, bool) {
-    let mut waiting = Waiting::new(&owner.shared);
-    poll_fn(|context| {
-        waiting.poll(context, Interest::Progress, first, |session| {
-            let core = session.connection();
-            core.end().map(|end| (end.clone(), core.all_arrived()))
-        })
-    })
-    .await
 }
 
 /// What `reserve` and `send` report when the connection cannot send.

@@ -4,6 +4,7 @@ use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
     call::{First, Now},
     connection::{self, Owner},
+    ending,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -120,22 +121,22 @@ impl<R: Runtime> Sender<R> {
     /// # Errors
     /// As [`Connection::finish`].
     pub async fn finish(&self) -> Result<(), Error> {
-        connection::finish(&self.owner).await
+        ending::finish(&self.owner).await
     }
 
     /// Waits until no verdict is due on what was received.
     pub(crate) async fn decided(&self) {
-        connection::decided(&self.owner).await;
+        ending::decided(&self.owner).await;
     }
 
     /// Closes without waiting for the peer's goodbye.
     pub(crate) fn start_close(&self, why: Close) {
-        connection::start_close(&self.owner, why);
+        ending::start_close(&self.owner, why);
     }
 
     /// As [`Connection::close`].
     pub async fn close(&self, why: Close) {
-        connection::close(&self.owner, why).await;
+        ending::close(&self.owner, why).await;
     }
 
     /// As [`Connection::ping`].
@@ -162,7 +163,7 @@ impl<R: Runtime> Sender<R> {
 
     /// As [`Connection::closed`].
     pub async fn closed(&self) -> ConnectionError {
-        connection::ended(&self.owner, First::Look).await.0
+        ending::ended(&self.owner, First::Look).await.0
     }
 
     /// As [`Connection::stats`].
@@ -188,7 +189,7 @@ impl<R: Runtime> Receiver<R> {
 
     /// As [`Connection::closed`].
     pub async fn closed(&self) -> ConnectionError {
-        connection::ended(&self.owner, First::Look).await.0
+        ending::ended(&self.owner, First::Look).await.0
     }
 
     /// As [`Connection::recv`].

@@ -53,7 +53,8 @@ impl<R: Runtime> Incoming<R> {
         })
     }
 
-    /// The request that this is, to be answered; any other message is given back.
+    /// The request that this is, to be answered; any other message is given back. Where
+    /// calls block, in sealpipe-blocking, `Request::try_from` makes one that does.
     ///
     /// # Errors
     /// The message, if it is not a request.

@@ -5,6 +5,7 @@ mod background;
 mod call;
 mod connect;
 mod connection;
+mod ending;
 mod error;
 mod halves;
 mod incoming;

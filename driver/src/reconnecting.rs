@@ -4,7 +4,7 @@ use crate::{
     ConnectOptions, Connection, Error, Event, Incoming, RequestError, Runtime, SendError,
     SubscribeError, Subscription,
     call::First,
-    connection::ended,
+    ending::ended,
     shared::lock,
     timeout::{sleep, timeout},
 };

@@ -103,6 +103,14 @@ pub(crate) async fn take_in<R: Runtime>(
     });
     let reserved = timeout::<R, _>(limit, room).await;
     match reserved.unwrap_or(Err(SendErrorReason::Full)) {
+        Ok(()) if until <= R::now() => {
+            let shared = &owner.shared;
+            shared.with(|session, waiters| session.unreserve(size, waiters));
+            Err(SendError::NotTaken {
+                message: Box::new(message),
+                reason: SendErrorReason::Full,
+            })
+        }
         Ok(()) => {
             let now = R::now();
             // Of a request without a deadline the peer is told none.

@@ -71,8 +71,8 @@ pub(crate) enum Step {
     Progress,
     /// Nothing more can move until the transport is ready, or another moves it.
     Pending,
-    /// The same, but the transport has woken us already: others are to have their
-    /// turn before it is asked again.
+    /// The same, but the transport has woken us already, and holds no waker: others are
+    /// to have their turn, then it is to be asked again.
     Yield,
 }
 
@@ -215,7 +215,9 @@ impl<R: Runtime> Shared<R> {
 
     /// Writes for a call that waits for nothing.
     pub(crate) fn flush(&self, now: Time) {
-        self.drive_write(&mut Now::at(now), |_, _| {});
+        if self.drive_write(&mut Now::at(now), |_, _| {}) == Step::Yield {
+            self.wake_background();
+        }
     }
 
     fn read(&self, io: &mut Read<R>, buf: &mut RecvBuf) -> Poll<io::Result<usize>> {
@@ -426,13 +428,14 @@ impl<R: Runtime> Shared<R> {
         };
         if call.value.is_none() {
             let yields = self.drive(&mut now, first, &mut call);
-            if yields && call.value.is_none() {
-                context.waker().wake_by_ref();
-            }
             if call.value.is_none() && !call.waits {
                 // Another drives; or the transport's waker is set, and should it fire
                 // before this place is taken, the background drives, and wakes it.
                 self.with(|session, waiters| call.look(session, waiters, true));
+            }
+            if yields && call.value.is_none() {
+                // One of those who wait drives in its next turn; the background sees to it.
+                self.with(|session, waiters| session.leave(false, waiters));
             }
         }
         let Call { value, left, .. } = call;
@@ -525,10 +528,11 @@ impl<R: Runtime> Shared<R> {
         let mut idle = 0;
         while idle < 2 {
             self.signals.disarm();
-            idle = match self.drive_read(&mut now, |_, _, _| {}) {
-                Step::Progress => 0,
-                Step::Pending | Step::Yield => idle + 1,
-            };
+            let step = self.drive_read(&mut now, |_, _, _| {});
+            idle = if step == Step::Progress { 0 } else { idle + 1 };
+            if step == Step::Yield {
+                self.wake_background();
+            }
         }
         self.session(|session| session.connection().resume_point())
     }
@@ -541,6 +545,16 @@ impl<R: Runtime> Shared<R> {
         }
         if let Some(mut writer) = try_lock(&self.writer) {
             writer.buf.release();
+            self.let_go(writer);
+        }
+    }
+
+    /// Gives the writer back, for which somebody who had something to write may have asked
+    /// meanwhile.
+    fn let_go(&self, writer: MutexGuard<'_, Writer<R>>) {
+        drop(writer);
+        if self.write_again.load(Ordering::SeqCst) {
+            self.wake_background();
         }
     }
 
@@ -552,6 +566,7 @@ impl<R: Runtime> Shared<R> {
         let done =
             self.session(|session| (flushed && session.is_drained()) || session.is_overdue(now));
         if !done {
+            self.let_go(writer);
             return false;
         }
         writer.io = None;

@@ -14,7 +14,7 @@ use unix as system;
 use windows as system;
 
 #[cfg(unix)]
-use std::sync::Weak;
+use std::sync::{Mutex, PoisonError, Weak};
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -62,30 +62,34 @@ pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
     })
 }
 
-/// The thread that waits for a source.
+/// The threads that have waited for a source, and keep it open while they do. Dropped,
+/// it has them look again.
 #[cfg(unix)]
 #[derive(Debug, Default)]
-pub(crate) struct Thread(Weak<Parker>);
+pub(crate) struct Threads(Mutex<Vec<Weak<Parker>>>);
 
 #[cfg(unix)]
-impl Thread {
-    /// It is this one.
-    pub(crate) fn set_current(&mut self) {
+impl Threads {
+    /// This one is among them; `last` is the one that was told before.
+    pub(crate) fn add_current(&self, last: &mut Weak<Parker>) {
         let parker = PARKER.take();
         if let Some(parker) = &parker
-            && self.0.as_ptr() != Arc::as_ptr(parker)
+            && last.as_ptr() != Arc::as_ptr(parker)
         {
-            self.0 = Arc::downgrade(parker);
+            *last = Arc::downgrade(parker);
+            let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.retain(|other| other.strong_count() > 0 && !other.ptr_eq(last));
+            threads.push(last.clone());
         }
         PARKER.set(parker);
     }
 }
 
 #[cfg(unix)]
-impl Drop for Thread {
-    /// While it waits it keeps the source open: it is to look again.
+impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(parker) = self.0.upgrade() {
+        let threads = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for parker in threads.iter().filter_map(Weak::upgrade) {
             parker.wake_by_ref();
         }
     }

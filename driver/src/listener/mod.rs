@@ -174,8 +174,8 @@ impl<R: Runtime> ListenOptions<R> {
 }
 
 /// A claimed endpoint. Dropped, it gives the endpoint back; connections that
-/// were accepted live on. A named pipe and a URL are free when the tasks that accept
-/// have seen it, a socket at once.
+/// were accepted live on. A socket that has a path is free at once; an abstract one, a
+/// named pipe and a URL when the tasks that accept have seen it.
 pub struct Listener<R: Runtime> {
     address: Address,
     accepted: mpsc::UnboundedReceiver<(Connection<R>, Permit)>,

@@ -7,7 +7,7 @@ use event_listener::Event;
 use futures_sink::Sink;
 use futures_util::task::AtomicWaker;
 use sealpipe_core::{
-    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats,
+    Close, ConnectionError, Message, Outcome, Stats,
     service::{Mailbox, Offered},
 };
 use sealpipe_endpoint::Peer;
@@ -43,7 +43,7 @@ struct State<R: Runtime> {
     since: SystemTime,
     sender: Sender<R>,
     /// Events that wait to be sent.
-    outbox: Mutex<Outbox>,
+    outbox: Mutex<Mailbox<Message>>,
     /// The task that serves the client.
     task: AtomicWaker,
     /// There is room in the outbox again, or nobody empties it any more.
@@ -51,19 +51,10 @@ struct State<R: Runtime> {
     gone: AtomicBool,
 }
 
-struct Outbox {
-    events: Mailbox<Message>,
-    /// Out of the box, and not taken by the connection, which had no room after all.
-    next: Option<Message>,
-}
-
 impl<R: Runtime> Client<R> {
     pub(super) fn new(server: &Arc<Inner<R>>, id: ClientId, sender: Sender<R>) -> Client<R> {
         let backlog = &server.options.backlog;
-        let outbox = Outbox {
-            events: Mailbox::new(backlog.messages, backlog.bytes, backlog.overflow),
-            next: None,
-        };
+        let outbox = Mailbox::new(backlog.messages, backlog.bytes, backlog.overflow);
         Client(Arc::new(State {
             id,
             server: Server(server.clone()),
@@ -153,7 +144,7 @@ impl<R: Runtime> Client<R> {
     /// Puts an event into the outbox, as far as its backlog allows.
     pub(super) fn offer(&self, event: Message) -> Offered<Message> {
         let size = event.size();
-        let offered = lock(&self.0.outbox).events.offer(event, size);
+        let offered = lock(&self.0.outbox).offer(event, size);
         self.0.task.wake();
         offered
     }
@@ -179,31 +170,21 @@ impl<R: Runtime> Client<R> {
     /// The outbox is locked meanwhile: several may feed, and events keep their order.
     fn feed_one(&self, sink: Pin<&mut Sender<R>>) -> bool {
         let mut outbox = lock(&self.0.outbox);
-        let Some(event) = outbox.next() else {
+        let Some(mail) = outbox.pop() else {
             return false;
         };
-        let fed = match sink.start_send(event) {
-            Ok(()) => true,
-            Err(SendError::NotTaken {
-                message,
-                reason: SendErrorReason::Full,
-            }) => {
-                outbox.next = Some(*message);
-                return false;
-            }
-            Err(error) => {
-                tracing::warn!(client = %self.id(), %error, "an event cannot be sent to a client");
-                false
-            }
-        };
+        let fed = sink.start_send(mail.item.with_missed(mail.missed));
+        // Before anybody is told: who hears of it may publish.
         drop(outbox);
         self.0.room.notify(usize::MAX);
-        fed
+        if let Err(error) = &fed {
+            tracing::warn!(client = %self.id(), %error, "an event cannot be sent to a client");
+        }
+        fed.is_ok()
     }
 
     pub(super) fn has_events(&self) -> bool {
-        let outbox = lock(&self.0.outbox);
-        outbox.next.is_some() || !outbox.events.is_empty()
+        !lock(&self.0.outbox).is_empty()
     }
 
     /// Offers again whenever there is room; `false` if the client has gone.
@@ -242,16 +223,6 @@ impl<R: Runtime> Client<R> {
     pub(super) fn set_gone(&self) {
         self.0.gone.store(true, Ordering::SeqCst);
         self.0.room.notify(usize::MAX);
-    }
-}
-
-impl Outbox {
-    fn next(&mut self) -> Option<Message> {
-        let waiting = self.next.take();
-        waiting.or_else(|| {
-            let mail = self.events.pop()?;
-            Some(mail.item.with_missed(mail.missed))
-        })
     }
 }
 

@@ -423,7 +423,7 @@ async fn accept<R: Runtime, H: Handler<R>>(
             }));
         }
     }
-    // The endpoint is free for others from here on.
+    // A socket that has a path is free for others from here on.
     drop(listener);
     loop {
         let left = server.left.listen();

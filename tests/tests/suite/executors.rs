@@ -128,13 +128,25 @@ fn a_stream_that_is_dropped_after_it_has_waited_is_closed() {
 
 #[test]
 fn another_thread_may_drop_it() {
+    dropped_by_another(false);
+}
+
+#[test]
+fn another_thread_may_drop_it_that_has_waited_too() {
+    dropped_by_another(true);
+}
+
+fn dropped_by_another(waits: bool) {
     let place = place();
     let (streams, passed_on) = smol::channel::bounded(1);
     let (closed, told) = smol::channel::bounded::<()>(1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             sealpipe_smol::block_on(within(async {
-                let (ours, theirs) = passed_on.recv().await.unwrap();
+                let (mut ours, theirs): (LocalStream, _) = passed_on.recv().await.unwrap();
+                if waits {
+                    assert!(futures_util::poll!(ours.read(&mut [0])).is_pending());
+                }
                 drop(ours);
                 ends(theirs).await;
                 closed.send(()).await.unwrap();
