@@ -2,8 +2,8 @@
 //! wait at once, and with nobody waiting.
 //!
 //! The aim is 10 ms from when the system knows. A loaded machine may take longer
-//! to run anything at all: the time is printed, and held to a second, which is
-//! far below every timer that could also have noticed.
+//! to run anything at all, and Wine longer: the time is printed, and held to a second
+//! or five, which is far below every timer that could also have noticed.
 
 use futures_util::StreamExt;
 use sealpipe_core::Lost;
@@ -30,7 +30,7 @@ sealpipe_tests::on_every_adapter! {
     of futures: a_future_that_was_put_aside_hides_nothing, a_stream_tells_the_loss_once_and_ends
 }
 
-const NOTICED: Duration = Duration::from_secs(1);
+const NOTICED: Duration = Duration::from_secs(if cfg!(windows) { 5 } else { 1 });
 
 #[test]
 fn helper() {
