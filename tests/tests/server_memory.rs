@@ -16,6 +16,8 @@ static COUNTING: heap::Counting = heap::Counting;
 
 /// What buffers and the test itself may take.
 const SLACK: usize = 1 << 20;
+/// More than there is slack for, if each left a few dozen bytes. Wine is slow.
+const AGAIN: usize = if cfg!(windows) { 30_000 } else { 90_000 };
 const LONG: Duration = Duration::from_secs(30);
 
 struct Waits;
@@ -57,7 +59,7 @@ fn clients_cannot_make_a_server_grow() {
 }
 
 async fn slow_subscribers() {
-    const CLIENTS: usize = 1_000;
+    const CLIENTS: usize = if cfg!(windows) { 300 } else { 1_000 };
     const EVENT: usize = 512;
     let small = || {
         Config::plain()
@@ -117,12 +119,12 @@ async fn abandoned_requests() {
     };
     abandon(10_000).await;
     let before = heap::held();
-    let (peak, ()) = heap::peak(abandon(90_000)).await;
+    let (peak, ()) = heap::peak(abandon(AGAIN)).await;
     assert!(peak < SLACK, "{peak} bytes at most");
     let grown = heap::held().saturating_sub(before);
     assert!(
         grown < SLACK,
-        "{grown} bytes more after 90,000 requests more"
+        "{grown} bytes more after {AGAIN} requests more"
     );
     // None of them is left at the server.
     server.stop(LONG).await;
