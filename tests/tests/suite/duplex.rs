@@ -150,7 +150,8 @@ async fn both_close_while_their_windows_are_full<R: Adapter>() {
                             Err(_) => break,
                         }
                     }
-                    assert!(own.len() >= 8);
+                    // More, if the system has taken any of them meanwhile.
+                    assert!(own.len() >= WINDOW);
                     deliveries.push(own);
                 }
                 eventually(SOON, "both windows are full", || {

@@ -183,8 +183,8 @@ async fn stopping_under_load_loses_no_message_untold<R: Runtime>() {
         let count = Arc::new(AtomicU64::new(0));
         let server =
             Server::<R>::start(&place.endpoint, Config::default(), Counts(count.clone())).unwrap();
-        let clients = (0..50).map(|_| async {
-            let client = connect::<R>(&place).await;
+        let clients = join_all((0..50).map(|_| connect::<R>(&place))).await;
+        let clients = clients.iter().map(|client| async move {
             let (mut accepted, mut unknown) = (0_u64, 0_u64);
             loop {
                 // Several under way at once.
