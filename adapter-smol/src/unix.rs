@@ -27,9 +27,10 @@ pub struct SocketHalf {
     thread: Weak<Parker>,
 }
 
+/// What both directions hold, and nobody else for long.
 #[derive(Debug)]
-struct Socket {
-    io: Arc<Async<UnixStream>>,
+pub(crate) struct Socket {
+    pub(crate) io: Arc<Async<UnixStream>>,
     /// The last field: they are told when the socket has been let go of.
     threads: Threads,
 }
@@ -72,7 +73,7 @@ impl SocketHalf {
 
     fn poll_ready(&mut self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
         let source = || Source {
-            socket: Arc::downgrade(&self.socket.io),
+            socket: Arc::downgrade(&self.socket),
             writes,
         };
         if waiting::register(context.waker(), source) {

@@ -1,6 +1,6 @@
 //! Waiting with poll(2).
 
-use async_io::Async;
+use crate::unix::Socket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -18,7 +18,7 @@ pub(super) const MOST: usize = 1024;
 /// A direction of a socket. Weak: who waits keeps no socket open that its holder has
 /// let go of.
 pub(crate) struct Source {
-    pub(crate) socket: Weak<Async<UnixStream>>,
+    pub(crate) socket: Weak<Socket>,
     pub(crate) writes: bool,
 }
 
@@ -61,8 +61,10 @@ pub(super) fn wait<'a>(
 ) -> Vec<usize> {
     let (mut held, mut gone) = (Vec::new(), Vec::new());
     for (index, source) in sources.enumerate() {
-        match source.socket.upgrade() {
-            Some(socket) => held.push((socket, source.writes)),
+        // Of its descriptor only: of two who wait, each would else see that the other
+        // holds it.
+        match source.socket.upgrade().map(|socket| socket.io.clone()) {
+            Some(io) => held.push((io, source.writes)),
             None => gone.push(index),
         }
     }
@@ -70,13 +72,13 @@ pub(super) fn wait<'a>(
         // To be struck off.
         return gone;
     }
-    let sources = held.iter().map(|(socket, writes)| {
+    let sources = held.iter().map(|(io, writes)| {
         let flags = if *writes {
             PollFlags::OUT
         } else {
             PollFlags::IN
         };
-        PollFd::new(socket.get_ref(), flags)
+        PollFd::new(io.get_ref(), flags)
     });
     let mut polled: Vec<PollFd<'_>> = sources
         .chain([PollFd::new(&alarm.ear, PollFlags::IN)])
