@@ -383,7 +383,8 @@ impl Connection {
     /// # Errors
     /// [`Error::Timeout`] after `send_timeout`, whereupon the connection is
     /// closed, or after the write timeout, if that is shorter: it is then finished, and
-    /// another call goes on waiting; [`Error::Connection`] if it ended before everything had arrived.
+    /// another call goes on waiting; [`Error::Connection`] if it ended before everything
+    /// had arrived.
     pub fn finish(&self) -> Result<(), Error> {
         let limit = self.calls.writing();
         self.run("finishing the connection", limit, self.inner.finish())?

@@ -3,7 +3,7 @@
 use crate::{Error, Incoming, Request, RequestError, SendError};
 use bytes::Bytes;
 use sealpipe_core::{
-    Close, Config, Message, Outcome, Rejection, Stats,
+    Close, Config, ConnectionError, Message, Outcome, Rejection, Stats,
     service::{PatternError, RemoteError},
     session::Backlog,
 };
@@ -117,6 +117,11 @@ impl Client {
     /// Whether its connection stands.
     pub fn is_connected(&self) -> bool {
         self.0.is_connected()
+    }
+
+    /// Waits until its connection has ended, and says why.
+    pub fn closed(&self) -> ConnectionError {
+        block_on(self.0.closed())
     }
 
     /// As [`Connection::send`](crate::Connection::send).

@@ -38,6 +38,11 @@ pub(crate) struct Owner<R: Runtime> {
 }
 
 impl<R: Runtime> Owner<R> {
+    pub(crate) fn end(&self) -> Option<ConnectionError> {
+        self.shared
+            .session(|session| session.connection().end().cloned())
+    }
+
     /// The program is done with it: what is queued still goes out, then the goodbye.
     pub(crate) fn abandon(&self) {
         let now = R::now();
@@ -109,10 +114,11 @@ impl<R: Runtime> Drop for Waiting<'_, R> {
 ///
 /// # Dropping
 ///
-/// When the last handle is dropped (its halves and subscriptions are such, too), what is queued still goes out in the
-/// background, then the peer is told that this side goes away; all of that for
-/// at most [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and
-/// only while the runtime runs. [`finish`](Self::finish) to be sure.
+/// When the last handle is dropped (halves and subscriptions are such, too), what is
+/// queued still goes out in the background, then the peer is told that this side goes
+/// away; all of that for at most
+/// [`close_timeout`](sealpipe_core::ConfigBuilder::close_timeout), and only while the
+/// runtime runs. [`finish`](Self::finish) to be sure.
 pub struct Connection<R: Runtime> {
     pub(crate) owner: Arc<Owner<R>>,
     /// Of the `Stream` side.
@@ -433,8 +439,7 @@ impl<R: Runtime> Connection<R> {
 
     /// Why the connection has ended, once it has.
     pub fn end(&self) -> Option<ConnectionError> {
-        self.shared()
-            .session(|session| session.connection().end().cloned())
+        self.owner.end()
     }
 
     /// Waits until the connection has ended, and says why. Messages that come meanwhile

@@ -156,9 +156,7 @@ impl<R: Runtime> Sender<R> {
 
     /// As [`Connection::end`].
     pub fn end(&self) -> Option<ConnectionError> {
-        self.owner
-            .shared
-            .session(|session| session.connection().end().cloned())
+        self.owner.end()
     }
 
     /// As [`Connection::closed`].
@@ -182,9 +180,7 @@ impl<R: Runtime> Sender<R> {
 impl<R: Runtime> Receiver<R> {
     /// As [`Connection::end`].
     pub fn end(&self) -> Option<ConnectionError> {
-        self.owner
-            .shared
-            .session(|session| session.connection().end().cloned())
+        self.owner.end()
     }
 
     /// As [`Connection::closed`].
