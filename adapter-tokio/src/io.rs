@@ -53,7 +53,16 @@ impl<Io: WriteEnd> WriteHalf for Half<Io> {
         output: &mut SendBuf,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(output.has_remaining(), "nothing to write");
-        poll_write_buf(Pin::new(&mut self.io), context, output)
+        let io = Pin::new(&mut self.io);
+        if output.chunk().len() < output.remaining() {
+            return poll_write_buf(io, context, output);
+        }
+        // Of one piece, a plain write is cheaper for the system.
+        let poll = io.poll_write(context, output.chunk());
+        poll.map_ok(|n| {
+            output.advance(n);
+            n
+        })
     }
 
     fn is_buffered(&self) -> bool {

@@ -28,6 +28,7 @@ mod transport;
 mod typed;
 #[cfg(feature = "websocket")]
 pub mod websocket;
+mod writer;
 
 pub use connect::ConnectOptions;
 pub use connection::Connection;

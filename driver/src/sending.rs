@@ -4,17 +4,18 @@ use crate::{
     Error, Runtime, SendError,
     call::{First, Now},
     connection::{Owner, Waiting, reason_to_error},
-    shared::Shared,
+    shared::{Shared, Through},
     timeout::timeout,
 };
 use futures_core::FusedFuture;
+use futures_util::future::Either;
 use sealpipe_core::{
     ConnectionError, Kind, Message, MessageId, Outcome, SendErrorReason, Time,
     session::{Interest, Place, Session},
 };
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,7 +26,12 @@ pub(crate) async fn send<R: Runtime>(
     message: Message,
 ) -> Result<Outcome, SendError> {
     let mut waiting = Waiting::new(&owner.shared);
-    let id = take_in(owner, &mut waiting, message, SEND).await?;
+    let id = match owner.shared.send_through(&mut waiting.now, &message) {
+        Through::Sent => return Ok(Outcome::Sent),
+        Through::UnderWay(id) => id,
+        Through::Queue => take_in(owner, &mut waiting, message, SEND).await?,
+        Through::Ended => return Err(SendError::Unknown(owner.end())),
+    };
     // Dropped from here on, the message goes on; only its outcome is forgotten.
     let forget = Forget {
         shared: &owner.shared,
@@ -70,23 +76,33 @@ pub(crate) const ASK: Entrance = Entrance {
     reserved: Session::ask_reserved,
 };
 
-/// Queues a message, if need be when there is room for it. The wait for room is part of
+/// Queues a message now, or else when there is room for it. The wait for room is part of
 /// the time that the message has.
-pub(crate) async fn take_in<R: Runtime>(
+pub(crate) fn take_in<'a, R: Runtime>(
+    owner: &'a Owner<R>,
+    waiting: &'a mut Waiting<'_, R>,
+    message: Message,
+    entrance: Entrance,
+) -> impl Future<Output = Result<MessageId, SendError>> + Send {
+    let now = waiting.now.get::<R>();
+    let taken = owner
+        .shared
+        .session(|session| (entrance.now)(session, now, message));
+    match taken {
+        // Boxed: it is seldom, and every future that sends would be twice as large.
+        Err(error) if error.reason == SendErrorReason::Full => Either::Left(Box::pin(
+            wait_for_room(owner, waiting, error.message, entrance),
+        )),
+        taken => Either::Right(ready(taken.map_err(SendError::not_taken))),
+    }
+}
+
+async fn wait_for_room<R: Runtime>(
     owner: &Owner<R>,
     waiting: &mut Waiting<'_, R>,
     message: Message,
     entrance: Entrance,
 ) -> Result<MessageId, SendError> {
-    let now = waiting.now.get::<R>();
-    let taken = owner
-        .shared
-        .session(|session| (entrance.now)(session, now, message));
-    let message = match taken {
-        Ok(id) => return Ok(id),
-        Err(error) if error.reason == SendErrorReason::Full => error.message,
-        Err(error) => return Err(SendError::not_taken(error)),
-    };
     let limit = message.deadline().unwrap_or(owner.config.send_timeout());
     let until = waiting.now.get::<R>().saturating_add(limit);
     let size = message.size();

@@ -9,12 +9,13 @@ use crate::{
     ReadHalf, Runtime, WriteHalf,
     call::{Call, First, Now},
     signals::Signals,
-    transport::{Read, Transport, Write},
+    transport::{Read, Transport},
+    writer::Writer,
 };
 use bytes::{Buf, BufMut};
 use futures_util::task::waker_ref;
 use sealpipe_core::{
-    Connection as Core, RecvBuf, ResumeError, ResumePoint, SendBuf, Time,
+    Connection as Core, Message, MessageId, RecvBuf, ResumeError, ResumePoint, Time,
     session::{Duty, Interest, Place, Session, Waiters},
 };
 use std::{
@@ -58,12 +59,6 @@ impl<R: Runtime> Reader<R> {
     }
 }
 
-struct Writer<R: Runtime> {
-    io: Option<Write<R>>,
-    buf: SendBuf,
-    unflushed: bool,
-}
-
 /// What driving one direction has brought.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -76,8 +71,20 @@ pub(crate) enum Step {
     Yield,
 }
 
+/// What came of sending a message past the queue.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Through {
+    /// It cannot go that way.
+    Queue,
+    /// The system has it.
+    Sent,
+    /// The system has not all of it.
+    UnderWay(MessageId),
+    /// The same, and the connection has ended.
+    Ended,
+}
+
 pub(crate) struct Shared<R: Runtime> {
-    session: Mutex<Session>,
     reader: Mutex<Reader<R>>,
     writer: Mutex<Writer<R>>,
     /// Somebody who had something to write found the writer's lock taken.
@@ -88,23 +95,18 @@ pub(crate) struct Shared<R: Runtime> {
 impl<R: Runtime> Shared<R> {
     pub(crate) fn new(core: Core, transport: Transport<R>) -> Shared<R> {
         let signals = Arc::new(Signals {
-            waiters: Mutex::new(Waiters::new()),
+            state: Mutex::new((Session::new(core), Waiters::new())),
             read_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
         });
         Shared {
-            session: Mutex::new(Session::new(core)),
             reader: Mutex::new(Reader {
                 io: Some(transport.read),
                 #[cfg(windows)]
                 verify: transport.verify,
                 buf: RecvBuf::new(),
             }),
-            writer: Mutex::new(Writer {
-                io: Some(transport.write),
-                buf: SendBuf::new(),
-                unflushed: false,
-            }),
+            writer: Mutex::new(Writer::new(transport.write)),
             write_again: AtomicBool::new(false),
             signals,
         }
@@ -112,15 +114,14 @@ impl<R: Runtime> Shared<R> {
 
     /// Calls into the session where that wakes nobody.
     pub(crate) fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
-        call(&mut lock(&self.session))
+        call(&mut lock(&self.signals.state).0)
     }
 
     /// Calls into the session, then wakes whom that concerns, with no lock held.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Session, &mut Waiters) -> T) -> T {
         let (value, woken) = {
-            let mut session = lock(&self.session);
-            let mut waiters = lock(&self.signals.waiters);
-            (call(&mut session, &mut waiters), waiters.take_woken())
+            let (session, waiters) = &mut *lock(&self.signals.state);
+            (call(session, waiters), waiters.take_woken())
         };
         woken.wake();
         value
@@ -226,7 +227,7 @@ impl<R: Runtime> Shared<R> {
         let mut context = Context::from_waker(&waker);
         let mut spare = buf.spare();
         // Before the poll: a wake-up that comes during it must not be overwritten.
-        armed.store(true, Ordering::SeqCst);
+        armed.store(true, Ordering::Release);
         let mut poll = io.poll_read(&mut context, &mut spare);
         if let Poll::Ready(Ok(n @ 1..)) = &mut poll
             && io.ends_short()
@@ -242,9 +243,37 @@ impl<R: Runtime> Shared<R> {
             }
         }
         if poll.is_ready() {
-            armed.store(false, Ordering::SeqCst);
+            armed.store(false, Ordering::Release);
         }
         poll
+    }
+
+    /// Writes a small message of level *none* past the queue, if nothing is before it: so
+    /// most messages of most programs go. The caller has looked at nothing yet.
+    pub(crate) fn send_through(&self, now: &mut Now, message: &Message) -> Through {
+        let Some(mut writer) = try_lock(&self.writer) else {
+            return Through::Queue;
+        };
+        let native = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
+        if !native || !self.session(|session| session.send_through(message, &mut writer.buf)) {
+            return Through::Queue;
+        }
+        let _ = writer.write_once(&self.signals);
+        let through = if writer.buf.has_remaining() {
+            let now = now.get::<R>();
+            let id = self.session(|session| session.expect_through(now, message, &writer.buf));
+            id.map_or(Through::Ended, Through::UnderWay)
+        } else {
+            Through::Sent
+        };
+        drop(writer);
+        if through == Through::Sent {
+            if self.write_again.load(Ordering::SeqCst) {
+                self.flush(now.get::<R>());
+            }
+            self.leave(&mut Place::default());
+        }
+        through
     }
 
     /// Writes all that is there to write and the transport takes. `look` sees the
@@ -264,7 +293,9 @@ impl<R: Runtime> Shared<R> {
                 }
                 continue;
             };
-            self.write_again.store(false, Ordering::SeqCst);
+            if self.write_again.load(Ordering::SeqCst) {
+                self.write_again.store(false, Ordering::SeqCst);
+            }
             let blocked = self.write_all(now, &mut writer, &mut step, &mut look);
             drop(writer);
             if blocked {
@@ -290,9 +321,6 @@ impl<R: Runtime> Shared<R> {
         look: &mut impl FnMut(&mut Session, &mut Waiters),
     ) -> bool {
         let now = now.get::<R>();
-        let armed = &self.signals.write_armed;
-        let waker = waker_ref(&self.signals);
-        let mut context = Context::from_waker(&waker);
         loop {
             // What is in a buffer of the stream's own is not told as written.
             let flush = writer.unflushed && !writer.buf.has_remaining();
@@ -311,50 +339,23 @@ impl<R: Runtime> Shared<R> {
             if !more && !flush && !shut {
                 return false;
             }
-            let Some(io) = writer.io.as_mut() else {
+            if writer.io.is_none() {
                 self.with(|session, waiters| session.handle_write_failed(waiters));
                 writer.unflushed = false;
                 return false;
-            };
-            // Before the poll: a wake-up that comes during it must not be overwritten.
-            armed.store(true, Ordering::SeqCst);
-            if shut {
-                let Poll::Ready(result) = io.poll_shutdown(&mut context) else {
-                    return true;
-                };
-                armed.store(false, Ordering::SeqCst);
-                // A stream that cannot be shut down any more has ended already.
-                let half = result.unwrap_or(false);
-                self.with(|session, waiters| session.handle_shutdown(now, half, waiters));
-                *step = Step::Progress;
-                continue;
             }
-            let poll = if more {
-                io.poll_write(&mut context, &mut writer.buf)
+            let poll = if shut {
+                writer.shut_down(&self.signals).map(|half| {
+                    self.with(|session, waiters| session.handle_shutdown(now, half, waiters));
+                    true
+                })
             } else {
-                io.poll_flush(&mut context).map_ok(|()| 0)
+                writer.write_once(&self.signals)
             };
-            let Poll::Ready(result) = poll else {
-                return true;
-            };
-            armed.store(false, Ordering::SeqCst);
-            match result {
-                Ok(0) if !more => writer.unflushed = false,
-                Ok(n) if n > 0 => {
-                    tracing::trace!(bytes = n, "wrote");
-                    *step = Step::Progress;
-                    writer.unflushed = io.is_buffered();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                end => {
-                    if let Err(error) = end
-                        && !sealpipe_endpoint::is_end_of_stream(&error)
-                    {
-                        tracing::debug!(%error, "writing failed");
-                    }
-                    writer.io = None;
-                    *step = Step::Progress;
-                }
+            match poll {
+                Poll::Ready(true) => *step = Step::Progress,
+                Poll::Ready(false) => {}
+                Poll::Pending => return true,
             }
         }
     }
@@ -407,8 +408,8 @@ impl<R: Runtime> Shared<R> {
         // As long as nobody has looked, there may be something to write.
         let (mut value, mut writes) = (None, true);
         if first == First::Look && !place.is_taken() {
-            let mut session = lock(&self.session);
-            value = ready(&mut session);
+            let (session, _) = &mut *lock(&self.signals.state);
+            value = ready(session);
             // Nothing was driven: there is nothing to hand over.
             if value.is_some() && session.touch() {
                 return value.map_or(Poll::Pending, Poll::Ready);
@@ -470,7 +471,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(crate) fn set_background(&self, waker: &Waker) {
-        lock(&self.signals.waiters).set_background(waker);
+        lock(&self.signals.state).1.set_background(waker);
     }
 
     // --- Other streams --------------------------------------------------------------
@@ -480,9 +481,7 @@ impl<R: Runtime> Shared<R> {
         let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
         reader.io = None;
         reader.buf = RecvBuf::new();
-        writer.io = None;
-        writer.buf = SendBuf::new();
-        writer.unflushed = false;
+        writer.clear();
         self.signals.disarm();
     }
 
@@ -562,15 +561,14 @@ impl<R: Runtime> Shared<R> {
     /// taken it for too long; says whether it is closed.
     pub(crate) fn close_if_drained(&self, now: Time) -> bool {
         let mut writer = lock(&self.writer);
-        let flushed = writer.io.is_none() || (!writer.buf.has_remaining() && !writer.unflushed);
+        let flushed = writer.is_flushed();
         let done =
             self.session(|session| (flushed && session.is_drained()) || session.is_overdue(now));
         if !done {
             self.let_go(writer);
             return false;
         }
-        writer.io = None;
-        writer.buf = SendBuf::new();
+        writer.clear();
         drop(writer);
         let mut reader = lock(&self.reader);
         reader.io = None;

@@ -1,4 +1,4 @@
-//! Who is woken by the transport.
+//! The session, those who wait on it, and how the transport wakes them.
 
 use crate::shared::lock;
 use futures_util::task::ArcWake;
@@ -8,10 +8,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Who is woken by the transport, and whether it will.
+/// What the transport's waker needs. Apart from the stream, which holds that waker: the two
+/// would keep each other.
 pub(crate) struct Signals {
-    pub(crate) waiters: Mutex<Waiters>,
+    /// One lock: whoever calls into the session may have somebody to wake.
+    pub(crate) state: Mutex<(Session, Waiters)>,
     /// The transport holds our waker, which has not been woken yet.
+    ///
+    /// Set before the waker is handed over, which publishes it; cleared before the state
+    /// is locked to wake somebody, so that whoever locks it afterwards sees that.
     pub(crate) read_armed: AtomicBool,
     pub(crate) write_armed: AtomicBool,
 }
@@ -37,7 +42,7 @@ impl ArcWake for Signals {
     fn wake_by_ref(signals: &Arc<Self>) {
         signals.disarm();
         let woken = {
-            let mut waiters = lock(&signals.waiters);
+            let (_, waiters) = &mut *lock(&signals.state);
             waiters.wake_driver();
             waiters.take_woken()
         };

@@ -175,16 +175,20 @@ impl Outbound {
 
     #[inline(always)]
     pub(super) fn push(&mut self, message: Message, tracked: bool) -> Option<MessageId> {
-        let id = tracked.then_some(MessageId(self.next_id));
-        if tracked {
-            self.next_id = self.next_id.saturating_add(1);
-        }
+        let id = tracked.then(|| self.take_id());
         self.queue_bytes = self.queue_bytes.saturating_add(message.size());
         self.queue.push_back(Queued {
             message,
             id,
             number: NEW,
         });
+        id
+    }
+
+    #[inline]
+    fn take_id(&mut self) -> MessageId {
+        let id = MessageId(self.next_id);
+        self.next_id = self.next_id.saturating_add(1);
         id
     }
 

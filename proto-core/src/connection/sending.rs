@@ -2,11 +2,13 @@
 
 use super::{Connection, Phase, outbound::Finish, timers::Timer};
 use crate::{
+    buffer::SendBuf,
     error::{SendError, SendErrorReason},
     event::MessageId,
-    message::Message,
+    message::{AckLevel, Kind, Message},
     time::Time,
 };
+use bytes::Buf;
 
 /// So much is written at once, then messages wait in the queue.
 const AT_ONCE: usize = 64 << 10;
@@ -114,6 +116,49 @@ impl Connection {
             && self.foreign.is_none()
             && (self.raw.is_empty() || self.outbound.wrote_at_once())
             && self.raw.len() < AT_ONCE
+    }
+
+    /// Writes a small message of level *none* straight into `output`, if nothing has to go
+    /// before it: it is sent when the driver has written that. Where that takes more than
+    /// one write, its outcome is to be [expected](Self::expect_through).
+    #[inline]
+    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> bool {
+        // Nothing that is a matter of time: the deadline of a request, or a PING.
+        let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
+        let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
+        if !(fit && first && self.writes_at_once())
+            || self.ping_due()
+            || self.check_send(message.size(), None, false).is_err()
+        {
+            return false;
+        }
+        self.quiet = false;
+        output.with_tail(|tail| {
+            let written = self.outbound.write_one(message, tail);
+            if written {
+                self.outbound.put_out();
+                self.write_controls(tail, usize::MAX);
+            }
+            written
+        })
+    }
+
+    /// Tracks the message that was just [written through](Self::write_through), which the
+    /// driver could not write at once. `None` if the connection has ended meanwhile.
+    pub(crate) fn expect_through(
+        &mut self,
+        now: Time,
+        message: &Message,
+        output: &SendBuf,
+    ) -> Option<MessageId> {
+        self.advance(now);
+        if self.end.is_some() {
+            return None;
+        }
+        self.unwritten = true;
+        let deadline = self.deadline_of(self.now, message);
+        self.timers.set_earlier(Timer::Send, deadline);
+        Some(self.outbound.expect_last(message, deadline, output.made()))
     }
 
     /// When a message that is queued at `now` must have its outcome.

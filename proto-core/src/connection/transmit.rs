@@ -68,7 +68,7 @@ impl Connection {
     }
 
     #[inline]
-    fn ping_due(&self) -> bool {
+    pub(super) fn ping_due(&self) -> bool {
         self.ping.is_some_and(|ping| ping.sent == Time::NEVER)
             && self.timers.at(Timer::Ping) == Time::NEVER
     }
@@ -222,7 +222,7 @@ impl Connection {
 
     /// Control frames, as long as `tail` is shorter than `limit`. RESULT before
     /// the CREDIT that it frees.
-    fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
+    pub(super) fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
         let told = !self.inbound.has_unacked() && !self.has_untold();
         if self.end.is_some() || (told && !self.control_due()) {
             return;

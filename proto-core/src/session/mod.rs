@@ -317,6 +317,31 @@ impl Session {
         sent
     }
 
+    /// Writes a small message of level *none* straight into `output`, past the queue and
+    /// past all that is kept for outcomes, if nothing has to go before it; says whether it
+    /// did. The driver holds `output`, and writes it now. Once all of it is written the
+    /// message is sent; else the driver asks for its outcome by
+    /// [`expect_through`](Self::expect_through). The time does not matter until then.
+    #[inline]
+    pub fn send_through(&mut self, message: &Message, output: &mut SendBuf) -> bool {
+        !self.write_failed && !self.opening && self.connection.write_through(message, output)
+    }
+
+    /// The message that was just [sent through](Self::send_through) is not written whole:
+    /// its outcome will be asked for. `None` if the connection has ended meanwhile, and
+    /// what became of it is not known.
+    pub fn expect_through(
+        &mut self,
+        now: Time,
+        message: &Message,
+        output: &SendBuf,
+    ) -> Option<MessageId> {
+        let id = self.connection.expect_through(now, message, output)?;
+        self.unwritten = true;
+        self.outcomes.expect(id);
+        Some(id)
+    }
+
     /// As [`send_untracked`](Self::send_untracked), for a sink, into room that
     /// [`poll_room`](Self::poll_room) or an earlier call told it of; if others have
     /// taken that since, the queue holds this one message more. Returns whether there

@@ -20,6 +20,7 @@ mod resumption_credit;
 mod resumption_refused;
 mod session;
 mod simulation;
+mod through;
 mod timers;
 mod topics;
 mod transcripts;

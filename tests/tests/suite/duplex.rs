@@ -147,12 +147,14 @@ async fn both_close_while_their_windows_are_full<R: Adapter>() {
                     for n in 0.. {
                         match side.try_send(numbered(n, &mut random)) {
                             Ok(delivery) => own.push(delivery),
+                            // So many fit once the system has taken what the window allows.
+                            Err(SendError::NotTaken { message, .. }) if own.len() < 8 => {
+                                let permit = side.reserve().await.unwrap();
+                                own.push(permit.send(*message).unwrap());
+                            }
                             Err(_) => break,
                         }
                     }
-                    // A socket takes what the window allows at once, a pipe when it likes.
-                    let fit = if cfg!(windows) { WINDOW } else { 8 };
-                    assert!(own.len() >= fit);
                     deliveries.push(own);
                 }
                 eventually(SOON, "both windows are full", || {

@@ -3,7 +3,7 @@
 use super::{InFlight, NEW, Outbound, Queued};
 use crate::{
     connection::inbox::Lane,
-    event::Event,
+    event::{Event, MessageId},
     ledger::Ledger,
     message::{AckLevel, Message, Outcome},
     queue::Queue,
@@ -92,6 +92,32 @@ impl Outbound {
         self.at_once_bytes = self.at_once_bytes.saturating_add(n);
         self.queue_bytes = self.queue_bytes.saturating_add(n);
         true
+    }
+
+    /// Tracks the message that was written last, of level *none*, which is sent when the
+    /// output has been written up to `end`.
+    pub(in crate::connection) fn expect_last(
+        &mut self,
+        message: &Message,
+        deadline: Time,
+        end: u64,
+    ) -> MessageId {
+        let id = self.take_id();
+        let seq = self.next_seq.saturating_sub(1);
+        self.in_flight.push(
+            seq,
+            InFlight {
+                id: Some(id),
+                deadline,
+                ack: AckLevel::None,
+                overtakes: Lane::of(message.kind) != Lane::Messages,
+                told: false,
+                cancelled: false,
+                kept: None,
+            },
+        );
+        self.sending.push_back((end, seq));
+        id
     }
 
     /// Whether messages were [written at once](Self::write_one) and wait to be put out.
