@@ -8,7 +8,8 @@ use crate::{
 };
 use bytes::Bytes;
 use sealpipe_core::{
-    Close, Config, ConnectionError, Message, Outcome, Role, Stats, session::Backlog,
+    Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason, Stats,
+    session::Backlog,
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
@@ -257,6 +258,14 @@ impl Connection {
         limit: Limit,
         message: impl Into<Message>,
     ) -> Result<Delivery, SendError> {
+        let message = match self.inner.try_send(message) {
+            Ok(taken) => return Ok(self.delivery(taken)),
+            Err(SendError::NotTaken {
+                message,
+                reason: SendErrorReason::Full,
+            }) => *message,
+            Err(error) => return Err(error),
+        };
         match self.calls.run(limit, self.inner.queue(message)) {
             Ok(queued) => Ok(self.delivery(queued?)),
             Err(_) => Err(SendError::NotSent(None)),
@@ -357,8 +366,22 @@ impl Connection {
     /// [`Error::Interrupted`] if another thread ended the call: nothing is lost, and
     /// the next call goes on.
     pub fn recv(&self) -> Result<Option<Incoming>, Error> {
+        if let Some(message) = self.inner.take_ready() {
+            return Ok(Some(message));
+        }
         let limit = self.calls.reading();
         self.run("receiving", limit, self.inner.recv())?
+    }
+
+    /// The next message, if it is there: [`recv`](Self::recv) without waiting. `None` if
+    /// none is there yet, or none will come; [`is_connected`](Self::is_connected) tells
+    /// which.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the connection ended in another way than it should; what
+    /// had come before has then been received.
+    pub fn try_recv(&self) -> Result<Option<Incoming>, Error> {
+        self.inner.try_recv()
     }
 
     /// The messages, until the connection ends. An error is the last item.

@@ -147,6 +147,14 @@ impl Receiver {
         self.0.recv()
     }
 
+    /// As [`Connection::try_recv`].
+    ///
+    /// # Errors
+    /// As [`Connection::try_recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Incoming>, Error> {
+        self.0.try_recv()
+    }
+
     /// As [`Connection::messages`].
     pub fn messages(&mut self) -> impl Iterator<Item = Result<Incoming, Error>> + '_ {
         self.0.messages()

@@ -50,12 +50,21 @@ impl Delivery {
     }
 
     pub(crate) fn wait_within(mut self, limit: Limit) -> Result<Outcome, SendError> {
+        if self.inner.is_sent() {
+            return Ok(Outcome::Sent);
+        }
         match self.calls.run(limit, &mut self.inner) {
             Ok(outcome) => outcome,
             // Nobody waits any more: better not sent than unknown.
             Err(_) if self.inner.cancel() => Err(SendError::NotSent(None)),
             Err(_) => Err(SendError::Unknown(None)),
         }
+    }
+
+    /// Whether the message asked for no more than that the system has it, and the system
+    /// has it: [`wait`](Self::wait) returns at once.
+    pub fn is_sent(&self) -> bool {
+        self.inner.is_sent()
     }
 
     /// Withdraws the message. `true` if that surely kept it from being delivered:

@@ -13,7 +13,7 @@ use crate::{
     transport::Transport,
 };
 use bytes::Bytes;
-use futures_util::future::try_join;
+use futures_util::{FutureExt, future::try_join};
 use sealpipe_core::{
     Close, Config, ConnectionError, Message, Role, SendErrorReason, Stats,
     session::{Backlog, Interest, Place, Session},
@@ -386,6 +386,23 @@ impl<R: Runtime> Connection<R> {
         recv(&self.owner).await
     }
 
+    /// The next message, if it is there: [`recv`](Self::recv) without waiting. `None` if
+    /// none is there yet, or none will come; [`is_connected`](Self::is_connected) and
+    /// [`closed`](Self::closed) tell which.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Option<Incoming<R>>, Error> {
+        try_recv(&self.owner)
+    }
+
+    /// The next message, if it was read already. For adapters: to ask for it takes no
+    /// preparation.
+    #[doc(hidden)]
+    pub fn take_ready(&self) -> Option<Incoming<R>> {
+        take_ready(&self.owner)
+    }
+
     // --- Ending ------------------------------------------------------------------------
 
     /// Sends no more messages, and waits until all that were sent have arrived
@@ -477,11 +494,21 @@ impl<R: Runtime> Connection<R> {
     }
 }
 
-pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
+fn take_ready<R: Runtime>(owner: &Owner<R>) -> Option<Incoming<R>> {
     let shared = &owner.shared;
-    if let Some(message) = shared.session(|session| session.take_ready()) {
-        return Ok(Some(Incoming::new(message, shared)));
+    let message = shared.session(|session| session.take_ready())?;
+    Some(Incoming::new(message, shared))
+}
+
+pub(crate) fn try_recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
+    recv(owner).now_or_never().unwrap_or(Ok(None))
+}
+
+pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
+    if let Some(message) = take_ready(owner) {
+        return Ok(Some(message));
     }
+    let shared = &owner.shared;
     let mut waiting = Waiting::new(shared);
     let received = poll_fn(|context| {
         waiting.poll(context, Interest::Message, First::Read, |session| {

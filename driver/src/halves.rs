@@ -196,6 +196,14 @@ impl<R: Runtime> Receiver<R> {
         connection::recv(&self.owner).await
     }
 
+    /// As [`Connection::try_recv`].
+    ///
+    /// # Errors
+    /// As [`Connection::try_recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Incoming<R>>, Error> {
+        connection::try_recv(&self.owner)
+    }
+
     /// As [`Connection::peer`].
     pub fn peer(&self) -> Option<&Peer> {
         self.owner.peer.get()

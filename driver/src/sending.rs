@@ -4,7 +4,7 @@ use crate::{
     Error, Runtime, SendError,
     call::{First, Now},
     connection::{Owner, Waiting, reason_to_error},
-    shared::{Shared, Through},
+    shared::Shared,
     timeout::timeout,
 };
 use futures_core::FusedFuture;
@@ -27,10 +27,10 @@ pub(crate) async fn send<R: Runtime>(
 ) -> Result<Outcome, SendError> {
     let mut waiting = Waiting::new(&owner.shared);
     let id = match owner.shared.send_through(&mut waiting.now, &message) {
-        Through::Sent => return Ok(Outcome::Sent),
-        Through::UnderWay(id) => id,
-        Through::Queue => take_in(owner, &mut waiting, message, SEND).await?,
-        Through::Ended => return Err(SendError::Unknown(owner.end())),
+        Some(Fate::Known(Outcome::Sent)) => return Ok(Outcome::Sent),
+        Some(Fate::Known(outcome)) => return SendError::check(outcome, owner.end().as_ref()),
+        Some(Fate::Awaited(id)) => id,
+        None => take_in(owner, &mut waiting, message, SEND).await?,
     };
     // Dropped from here on, the message goes on; only its outcome is forgotten.
     let forget = Forget {
@@ -53,8 +53,11 @@ pub(crate) async fn queue<R: Runtime>(
     message: Message,
 ) -> Result<Delivery<R>, SendError> {
     let mut waiting = Waiting::new(&owner.shared);
-    let id = take_in(owner, &mut waiting, message, SEND).await?;
-    Ok(Delivery::queued(&owner.shared, id))
+    let fate = match owner.shared.send_through(&mut waiting.now, &message) {
+        Some(fate) => fate,
+        None => Fate::Awaited(take_in(owner, &mut waiting, message, SEND).await?),
+    };
+    Ok(Delivery::new(&owner.shared, fate))
 }
 
 /// The two ways into a session's queue: at once, and into reserved room.
@@ -169,10 +172,16 @@ pub(crate) fn try_send<R: Runtime>(
     owner: &Owner<R>,
     message: Message,
 ) -> Result<Delivery<R>, SendError> {
-    let now = R::now();
-    let sent = owner.shared.session(|session| session.send(now, message));
-    let id = sent.map_err(SendError::not_taken)?;
-    Ok(Delivery::queued(&owner.shared, id))
+    let mut now = Now::default();
+    let fate = match owner.shared.send_through(&mut now, &message) {
+        Some(fate) => fate,
+        None => {
+            let now = now.get::<R>();
+            let sent = owner.shared.session(|session| session.send(now, message));
+            Fate::Awaited(sent.map_err(SendError::not_taken)?)
+        }
+    };
+    Ok(Delivery::new(&owner.shared, fate))
 }
 
 pub(crate) async fn reserve<R: Runtime>(owner: &Owner<R>) -> Result<Permit<R>, Error> {
@@ -235,10 +244,8 @@ impl<R: Runtime> Permit<R> {
             // It may have kept more than it took.
             session.with(waiters, |_| sent)
         });
-        Ok(Delivery::queued(
-            &shared,
-            sent.map_err(SendError::not_taken)?,
-        ))
+        let id = sent.map_err(SendError::not_taken)?;
+        Ok(Delivery::new(&shared, Fate::Awaited(id)))
     }
 }
 
@@ -258,34 +265,51 @@ impl<R: Runtime> fmt::Debug for Permit<R> {
     }
 }
 
+/// What becomes of a message that was taken.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    Awaited(MessageId),
+    Known(Outcome),
+}
+
 /// A message that was queued: a future of its outcome. The message goes on
 /// whether or not this is waited for.
 pub struct Delivery<R: Runtime> {
     shared: Arc<Shared<R>>,
-    id: MessageId,
+    /// `None` once it was told.
+    fate: Option<Fate>,
     place: Place,
-    told: bool,
 }
 
 impl<R: Runtime> Delivery<R> {
-    fn queued(shared: &Arc<Shared<R>>, id: MessageId) -> Delivery<R> {
-        shared.flush(R::now());
-        shared.leave(&mut Place::default());
+    fn new(shared: &Arc<Shared<R>>, fate: Fate) -> Delivery<R> {
+        if let Fate::Awaited(_) = fate {
+            shared.flush(R::now());
+            shared.leave(&mut Place::default());
+        }
         Delivery {
             shared: shared.clone(),
-            id,
+            fate: Some(fate),
             place: Place::default(),
-            told: false,
         }
+    }
+
+    /// Whether the message asked for no more than that the system has it, and the system
+    /// has it: there is nothing left to wait for.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.fate, Some(Fate::Known(Outcome::Sent)))
     }
 
     /// Withdraws the message. `true` if that surely kept it from being delivered:
     /// its outcome is then [`SendError::NotSent`]. Otherwise it is too late, and
     /// the peer's program is told that nobody waits for it any more.
     pub fn cancel(&self) -> bool {
+        let Some(Fate::Awaited(id)) = self.fate else {
+            return false;
+        };
         let cancelled = self
             .shared
-            .with(|session, waiters| session.with(waiters, |core| core.cancel(self.id)));
+            .with(|session, waiters| session.with(waiters, |core| core.cancel(id)));
         self.shared.flush(R::now());
         self.shared.leave(&mut Place::default());
         cancelled
@@ -298,49 +322,51 @@ impl<R: Runtime> Future for Delivery<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Delivery {
             shared,
-            id,
+            fate,
             place,
-            told,
         } = &mut *self;
-        let id = *id;
-        if *told {
+        let told = match fate {
             // It is told once: better an error than to wait for ever.
-            return Poll::Ready(Err(SendError::Unknown(None)));
-        }
-        shared
-            .poll_wait(
+            None => Poll::Ready((Outcome::Unknown, None)),
+            Some(Fate::Known(outcome)) => {
+                let end = shared.session(|session| session.connection().end().cloned());
+                Poll::Ready((outcome.clone(), end))
+            }
+            Some(Fate::Awaited(id)) => shared.poll_wait(
                 context,
                 Now::default(),
                 place,
-                Interest::Outcome(id),
+                Interest::Outcome(*id),
                 First::Look,
-                |session| take(session, id),
-            )
-            .map(|(outcome, end)| {
-                *told = true;
-                SendError::check(outcome, end.as_ref())
-            })
+                |session| take(session, *id),
+            ),
+        };
+        told.map(|(outcome, end)| {
+            *fate = None;
+            SendError::check(outcome, end.as_ref())
+        })
     }
 }
 
 impl<R: Runtime> FusedFuture for Delivery<R> {
     fn is_terminated(&self) -> bool {
-        self.told
+        self.fate.is_none()
     }
 }
 
 impl<R: Runtime> Drop for Delivery<R> {
     fn drop(&mut self) {
-        self.shared
-            .session(|session| session.forget_outcome(self.id));
-        self.shared.leave(&mut self.place);
+        if let Some(Fate::Awaited(id)) = self.fate {
+            self.shared.session(|session| session.forget_outcome(id));
+            self.shared.leave(&mut self.place);
+        }
     }
 }
 
 impl<R: Runtime> fmt::Debug for Delivery<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("id", &self.id)
+            .field("fate", &self.fate)
             .finish_non_exhaustive()
     }
 }

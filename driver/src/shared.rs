@@ -8,6 +8,7 @@ use crate::transport::{Half, Verify};
 use crate::{
     ReadHalf, Runtime, WriteHalf,
     call::{Call, First, Now},
+    sending::Fate,
     signals::Signals,
     transport::{Read, Transport},
     writer::Writer,
@@ -15,7 +16,7 @@ use crate::{
 use bytes::{Buf, BufMut};
 use futures_util::task::waker_ref;
 use sealpipe_core::{
-    Connection as Core, Message, MessageId, RecvBuf, ResumeError, ResumePoint, Time,
+    Connection as Core, Message, Outcome, RecvBuf, ResumeError, ResumePoint, Time,
     session::{Duty, Interest, Place, Session, Waiters},
 };
 use std::{
@@ -69,19 +70,6 @@ pub(crate) enum Step {
     /// The same, but the transport has woken us already, and holds no waker: others are
     /// to have their turn, then it is to be asked again.
     Yield,
-}
-
-/// What came of sending a message past the queue.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Through {
-    /// It cannot go that way.
-    Queue,
-    /// The system has it.
-    Sent,
-    /// The system has not all of it.
-    UnderWay(MessageId),
-    /// The same, and the connection has ended.
-    Ended,
 }
 
 pub(crate) struct Shared<R: Runtime> {
@@ -249,31 +237,26 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Writes a small message of level *none* past the queue, if nothing is before it: so
-    /// most messages of most programs go. The caller has looked at nothing yet.
-    pub(crate) fn send_through(&self, now: &mut Now, message: &Message) -> Through {
-        let Some(mut writer) = try_lock(&self.writer) else {
-            return Through::Queue;
-        };
+    /// most messages of most programs go. `None` if it has to be queued.
+    pub(crate) fn send_through(&self, now: &mut Now, message: &Message) -> Option<Fate> {
+        let mut writer = try_lock(&self.writer)?;
         let native = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
         if !native || !self.session(|session| session.send_through(message, &mut writer.buf)) {
-            return Through::Queue;
+            return None;
         }
         let _ = writer.write_once(&self.signals);
-        let through = if writer.buf.has_remaining() {
+        if writer.buf.has_remaining() {
             let now = now.get::<R>();
             let id = self.session(|session| session.expect_through(now, message, &writer.buf));
-            id.map_or(Through::Ended, Through::UnderWay)
-        } else {
-            Through::Sent
-        };
-        drop(writer);
-        if through == Through::Sent {
-            if self.write_again.load(Ordering::SeqCst) {
-                self.flush(now.get::<R>());
-            }
-            self.leave(&mut Place::default());
+            self.let_go(writer);
+            return Some(id.map_or(Fate::Known(Outcome::Unknown), Fate::Awaited));
         }
-        through
+        drop(writer);
+        if self.write_again.load(Ordering::SeqCst) {
+            self.flush(now.get::<R>());
+        }
+        self.leave(&mut Place::default());
+        Some(Fate::Known(Outcome::Sent))
     }
 
     /// Writes all that is there to write and the transport takes. `look` sees the

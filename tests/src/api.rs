@@ -166,6 +166,12 @@ pub trait Connection: Send + Sync + Debug + 'static {
     /// See [`send`](Self::send).
     fn recv(&self) -> impl Future<Output = Result<Option<Incoming<Self::Runtime>>, Error>> + Send;
 
+    /// As [`try_recv`](sealpipe_driver::Connection::try_recv).
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn try_recv(&self) -> Result<Option<Incoming<Self::Runtime>>, Error>;
+
     /// Asks with a value, as JSON, and has a value for the reply.
     ///
     /// # Errors

@@ -186,6 +186,10 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
         self.recv().await
     }
 
+    fn try_recv(&self) -> Result<Option<Incoming<R>>, Error> {
+        self.try_recv()
+    }
+
     async fn request_json<A: DeserializeOwned + Send + 'static>(
         &self,
         value: impl Serialize + Send + Sync + 'static,

@@ -297,6 +297,10 @@ impl api::Connection for Connection {
         self.call(|own| own.recv()).await
     }
 
+    fn try_recv(&self) -> Result<Option<Incoming>, Error> {
+        self.0.try_recv()
+    }
+
     async fn request_json<A: DeserializeOwned + Send + 'static>(
         &self,
         value: impl Serialize + Send + Sync + 'static,

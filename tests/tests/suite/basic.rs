@@ -4,13 +4,18 @@ use sealpipe_driver::vocabulary::{AckLevel, Config, Key, Message, Outcome, Rejec
 use sealpipe_tests::{
     Adapter,
     api::{Connection, Listener},
-    place, within,
+    eventually, place, within,
 };
+
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
 
 sealpipe_tests::on_every_adapter! {
     messages_cross_and_get_their_outcomes,
     large_messages_cross_whole,
     a_server_may_greet_first,
+    what_is_there_is_taken_without_waiting,
 }
 
 fn configs() -> [Config; 2] {
@@ -107,6 +112,41 @@ async fn a_server_may_greet_first<R: Adapter>() {
             let (received, sent) = tokio::join!(client.recv(), server.send("welcome"));
             assert_eq!(received.unwrap().unwrap().payload, "welcome");
             sent.unwrap();
+        })
+        .await;
+    }
+}
+
+async fn what_is_there_is_taken_without_waiting<R: Adapter>() {
+    for config in configs() {
+        within(async {
+            let place = place();
+            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
+            let (client, server) =
+                tokio::join!(R::connect(&place.endpoint, config), listener.accept());
+            let (client, server) = (client.unwrap(), server.unwrap());
+            assert!(server.try_recv().unwrap().is_none());
+            for text in ["one", "two", "three"] {
+                client.send(text).await.unwrap();
+            }
+            let mut texts = Vec::new();
+            eventually(SOON, "all three are there", || {
+                texts.extend(
+                    server
+                        .try_recv()
+                        .unwrap()
+                        .map(|message| message.payload.clone()),
+                );
+                texts.len() == 3
+            })
+            .await;
+            assert_eq!(texts, ["one", "two", "three"]);
+            drop(client);
+            eventually(SOON, "the end is there", || {
+                assert!(server.try_recv().unwrap().is_none());
+                !server.is_connected()
+            })
+            .await;
         })
         .await;
     }
