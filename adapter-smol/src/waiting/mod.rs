@@ -13,6 +13,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+use smallvec::SmallVec;
 #[cfg(unix)]
 use std::sync::{Mutex, PoisonError, Weak};
 use std::{
@@ -28,6 +29,9 @@ use std::{
 };
 pub(crate) use system::Source;
 
+/// Most threads wait for one or two sources: those cost no memory.
+type Few<T> = SmallVec<[T; 4]>;
+
 /// What a thread in [`block_on`] waits for.
 struct Registration {
     source: Source,
@@ -36,7 +40,7 @@ struct Registration {
 
 thread_local! {
     /// `None` outside of [`block_on`].
-    static REGISTERED: RefCell<Option<Vec<Registration>>> = const { RefCell::new(None) };
+    static REGISTERED: RefCell<Option<Few<Registration>>> = const { RefCell::new(None) };
     static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
 }
 
@@ -122,7 +126,7 @@ impl Parker {
     fn park(&self, deadline: Option<Instant>) {
         self.sleeps.store(true, Ordering::SeqCst);
         let ready = if self.notified.load(Ordering::SeqCst) {
-            Vec::new()
+            Few::new()
         } else {
             self.wait(deadline)
         };
@@ -132,14 +136,14 @@ impl Parker {
     }
 
     /// The wakers of what has become ready.
-    fn wait(&self, deadline: Option<Instant>) -> Vec<Waker> {
+    fn wait(&self, deadline: Option<Instant>) -> Few<Waker> {
         REGISTERED.with_borrow_mut(|registered| {
             let Some(registered) = registered else {
-                return Vec::new();
+                return Few::new();
             };
             let sources = registered.iter().map(|one| &one.source);
             let ready = system::wait(&self.alarm, sources, deadline);
-            let mut woken = Vec::with_capacity(ready.len());
+            let mut woken = Few::new();
             // From the back, so that the places before stay what they are.
             for index in ready.into_iter().rev() {
                 if index < registered.len() {
@@ -153,7 +157,7 @@ impl Parker {
 
 /// Ends the thread's waiting, in order also when a poll panics.
 struct Waiting {
-    outer: Option<Vec<Registration>>,
+    outer: Option<Few<Registration>>,
     parker: Arc<Parker>,
 }
 
@@ -195,7 +199,7 @@ pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Insta
     let waker = Waker::from(parker.clone());
     let mut context = Context::from_waker(&waker);
     let waiting = Waiting {
-        outer: REGISTERED.replace(Some(Vec::new())),
+        outer: REGISTERED.replace(Some(Few::new())),
         parker,
     };
     // Dropped before `waiting`: a future that leaves may still register.

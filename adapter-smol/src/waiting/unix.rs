@@ -1,5 +1,6 @@
 //! Waiting with poll(2).
 
+use super::Few;
 use crate::unix::Socket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -58,8 +59,8 @@ pub(super) fn wait<'a>(
     alarm: &Alarm,
     sources: impl Iterator<Item = &'a Source>,
     deadline: Option<Instant>,
-) -> Vec<usize> {
-    let (mut held, mut gone) = (Vec::new(), Vec::new());
+) -> Few<usize> {
+    let (mut held, mut gone) = (Few::new(), Few::new());
     for (index, source) in sources.enumerate() {
         // Of its descriptor only: of two who wait, each would else see that the other
         // holds it.
@@ -80,7 +81,7 @@ pub(super) fn wait<'a>(
         };
         PollFd::new(io.get_ref(), flags)
     });
-    let mut polled: Vec<PollFd<'_>> = sources
+    let mut polled: Few<PollFd<'_>> = sources
         .chain([PollFd::new(&alarm.ear, PollFlags::IN)])
         .collect();
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

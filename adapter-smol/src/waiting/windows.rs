@@ -1,5 +1,6 @@
 //! Waiting for events.
 
+use super::Few;
 use async_io::os::windows::Waitable;
 use sealpipe_endpoint::{Event, WAIT_MOST, wait_any};
 use std::{
@@ -40,9 +41,9 @@ pub(super) fn wait<'a>(
     alarm: &Alarm,
     sources: impl Iterator<Item = &'a Source>,
     deadline: Option<Instant>,
-) -> Vec<usize> {
+) -> Few<usize> {
     // The alarm first: of several that are set, the first is told.
-    let handles: Vec<_> = [alarm.0.as_handle()]
+    let handles: Few<_> = [alarm.0.as_handle()]
         .into_iter()
         .chain(sources.map(|source| source.0.as_handle()))
         .collect();
@@ -50,7 +51,7 @@ pub(super) fn wait<'a>(
     match wait_any(&handles, left) {
         Ok(Some(0)) => {
             alarm.0.reset();
-            Vec::new()
+            Few::new()
         }
         Ok(index) => index
             .map(|index| index.saturating_sub(1))

@@ -44,13 +44,13 @@ pub fn receive(socket: impl AsFd, room: &mut impl BufMut) -> io::Result<usize> {
 /// What the system reports; [`io::ErrorKind::WouldBlock`] when the socket is
 /// non-blocking and takes nothing now.
 pub fn transmit(socket: impl AsFd, output: &mut impl Buf) -> io::Result<usize> {
-    let mut blocks = [IoSlice::new(&[]); BLOCKS];
-    let n = match output.chunks_vectored(&mut blocks) {
-        0 | 1 => rustix::net::send(socket, output.chunk(), SEND)?,
-        count => {
-            let blocks = blocks.get(..count).unwrap_or_default();
-            rustix::net::sendmsg(socket, blocks, &mut SendAncillaryBuffer::default(), SEND)?
-        }
+    let n = if output.chunk().len() == output.remaining() {
+        rustix::net::send(socket, output.chunk(), SEND)?
+    } else {
+        let mut blocks = [IoSlice::new(&[]); BLOCKS];
+        let count = output.chunks_vectored(&mut blocks);
+        let blocks = blocks.get(..count).unwrap_or_default();
+        rustix::net::sendmsg(socket, blocks, &mut SendAncillaryBuffer::default(), SEND)?
     };
     output.advance(n);
     tracing::trace!(bytes = n, "send");
