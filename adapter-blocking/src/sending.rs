@@ -61,12 +61,6 @@ impl Delivery {
         }
     }
 
-    /// Whether the message asked for no more than that the system has it, and the system
-    /// has it: [`wait`](Self::wait) returns at once.
-    pub fn is_sent(&self) -> bool {
-        self.inner.is_sent()
-    }
-
     /// Withdraws the message. `true` if that surely kept it from being delivered:
     /// its outcome is then [`SendError::NotSent`]. Otherwise it is too late, and
     /// the peer's program is told that nobody waits for it any more.

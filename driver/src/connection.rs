@@ -390,6 +390,9 @@ impl<R: Runtime> Connection<R> {
     /// none is there yet, or none will come; [`is_connected`](Self::is_connected) and
     /// [`closed`](Self::closed) tell which.
     ///
+    /// Rather than to ask again and again, wait: tokio's tasks are told that there is
+    /// nothing once they have read for long without letting others run.
+    ///
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<Incoming<R>>, Error> {

@@ -294,8 +294,9 @@ impl<R: Runtime> Delivery<R> {
         }
     }
 
-    /// Whether the message asked for no more than that the system has it, and the system
-    /// has it: there is nothing left to wait for.
+    /// Whether the message went out at once and asked for no more: to wait for it takes no
+    /// preparation. For adapters; `false` says nothing.
+    #[doc(hidden)]
     pub fn is_sent(&self) -> bool {
         matches!(self.fate, Some(Fate::Known(Outcome::Sent)))
     }

@@ -16,7 +16,7 @@ use crate::{
 use bytes::{Buf, BufMut};
 use futures_util::task::waker_ref;
 use sealpipe_core::{
-    Connection as Core, Message, Outcome, RecvBuf, ResumeError, ResumePoint, Time,
+    AckLevel, Connection as Core, Message, Outcome, RecvBuf, ResumeError, ResumePoint, Time,
     session::{Duty, Interest, Place, Session, Waiters},
 };
 use std::{
@@ -239,24 +239,32 @@ impl<R: Runtime> Shared<R> {
     /// Writes a small message of level *none* past the queue, if nothing is before it: so
     /// most messages of most programs go. `None` if it has to be queued.
     pub(crate) fn send_through(&self, now: &mut Now, message: &Message) -> Option<Fate> {
-        let mut writer = try_lock(&self.writer)?;
-        let native = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
-        if !native || !self.session(|session| session.send_through(message, &mut writer.buf)) {
+        if message.ack() != AckLevel::None {
             return None;
         }
-        let _ = writer.write_once(&self.signals);
-        if writer.buf.has_remaining() {
+        let mut writer = try_lock(&self.writer)?;
+        let native = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
+        let seq = native
+            .then(|| self.session(|session| session.send_through(message, &mut writer.buf)))
+            .flatten();
+        let fate = seq.map(|seq| {
+            let _ = writer.write_once(&self.signals);
+            if !writer.buf.has_remaining() {
+                return Fate::Known(Outcome::Sent);
+            }
             let now = now.get::<R>();
-            let id = self.session(|session| session.expect_through(now, message, &writer.buf));
-            self.let_go(writer);
-            return Some(id.map_or(Fate::Known(Outcome::Unknown), Fate::Awaited));
-        }
+            let id = self.session(|session| session.expect_through(now, seq, message, &writer.buf));
+            id.map_or(Fate::Known(Outcome::Unknown), Fate::Awaited)
+        });
         drop(writer);
+        // Somebody who had something to write may have found the lock taken.
         if self.write_again.load(Ordering::SeqCst) {
             self.flush(now.get::<R>());
         }
-        self.leave(&mut Place::default());
-        Some(Fate::Known(Outcome::Sent))
+        if let Some(Fate::Known(_)) = fate {
+            self.leave(&mut Place::default());
+        }
+        fate
     }
 
     /// Writes all that is there to write and the transport takes. `look` sees the

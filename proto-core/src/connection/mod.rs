@@ -446,6 +446,11 @@ impl Connection {
 
     // --- Time ------------------------------------------------------------------
 
+    /// It is this time, and nothing has happened.
+    pub(crate) fn note_time(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
     /// Something happens at this time.
     #[inline]
     fn advance(&mut self, now: Time) {

@@ -440,6 +440,11 @@ impl Outbound {
         self.kept = None;
     }
 
+    /// A message that nothing is kept of was lost.
+    pub(super) fn lose_one(&mut self) {
+        self.counts.unknown = self.counts.unknown.saturating_add(1);
+    }
+
     /// This direction's part.
     pub(super) fn stats(&self) -> Stats {
         Stats {

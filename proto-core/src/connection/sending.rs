@@ -120,45 +120,51 @@ impl Connection {
 
     /// Writes a small message of level *none* straight into `output`, if nothing has to go
     /// before it: it is sent when the driver has written that. Where that takes more than
-    /// one write, its outcome is to be [expected](Self::expect_through).
+    /// one write, its outcome is to be [expected](Self::expect_through), by its number,
+    /// which is returned: others may have followed by then.
     #[inline]
-    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> bool {
+    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
         // Nothing that is a matter of time: the deadline of a request, or a PING.
         let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
         let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
         if !(fit && first && self.writes_at_once())
             || self.ping_due()
-            || self.check_send(message.size(), None, false).is_err()
+            || self.check_send(message.size(), None, true).is_err()
         {
-            return false;
+            return None;
         }
         self.quiet = false;
+        let seq = self.outbound.end();
         output.with_tail(|tail| {
-            let written = self.outbound.write_one(message, tail);
-            if written {
+            self.outbound.write_one(message, tail).then(|| {
                 self.outbound.put_out();
                 self.write_controls(tail, usize::MAX);
-            }
-            written
+                seq
+            })
         })
     }
 
-    /// Tracks the message that was just [written through](Self::write_through), which the
-    /// driver could not write at once. `None` if the connection has ended meanwhile.
+    /// Tracks message `seq`, which was [written through](Self::write_through), and which
+    /// the driver could not write at once. `None` if the connection has ended meanwhile.
     pub(crate) fn expect_through(
         &mut self,
         now: Time,
+        seq: u64,
         message: &Message,
         output: &SendBuf,
     ) -> Option<MessageId> {
         self.advance(now);
         if self.end.is_some() {
+            self.outbound.lose_one();
             return None;
         }
         self.unwritten = true;
         let deadline = self.deadline_of(self.now, message);
         self.timers.set_earlier(Timer::Send, deadline);
-        Some(self.outbound.expect_last(message, deadline, output.made()))
+        let id = self
+            .outbound
+            .expect_written(seq, message, deadline, output.made());
+        Some(id)
     }
 
     /// When a message that is queued at `now` must have its outcome.

@@ -87,6 +87,9 @@ impl Session {
 
     /// The background looks: what it is to do now.
     pub fn background(&mut self, now: Time, attended: bool, waiters: &mut Waiters) -> Duty {
+        // What was sent through has told the connection no time: when a call leaves, it
+        // must not have the background look earlier than it would anyway.
+        self.connection.note_time(now);
         let due = self.poll_timeout().is_some_and(|timeout| timeout <= now);
         if due {
             self.connection.handle_timeout(now);

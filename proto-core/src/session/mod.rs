@@ -318,25 +318,29 @@ impl Session {
     }
 
     /// Writes a small message of level *none* straight into `output`, past the queue and
-    /// past all that is kept for outcomes, if nothing has to go before it; says whether it
-    /// did. The driver holds `output`, and writes it now. Once all of it is written the
-    /// message is sent; else the driver asks for its outcome by
+    /// past all that is kept for outcomes, if nothing has to go before it; returns its
+    /// number if it did. The driver holds `output`, and writes it now. Once all of it is
+    /// written the message is sent; else the driver asks for its outcome by
     /// [`expect_through`](Self::expect_through). The time does not matter until then.
     #[inline]
-    pub fn send_through(&mut self, message: &Message, output: &mut SendBuf) -> bool {
-        !self.write_failed && !self.opening && self.connection.write_through(message, output)
+    pub fn send_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
+        if self.write_failed || self.opening {
+            return None;
+        }
+        self.connection.write_through(message, output)
     }
 
-    /// The message that was just [sent through](Self::send_through) is not written whole:
+    /// Message `seq`, which was [sent through](Self::send_through), is not written whole:
     /// its outcome will be asked for. `None` if the connection has ended meanwhile, and
     /// what became of it is not known.
     pub fn expect_through(
         &mut self,
         now: Time,
+        seq: u64,
         message: &Message,
         output: &SendBuf,
     ) -> Option<MessageId> {
-        let id = self.connection.expect_through(now, message, output)?;
+        let id = self.connection.expect_through(now, seq, message, output)?;
         self.unwritten = true;
         self.outcomes.expect(id);
         Some(id)

@@ -7,6 +7,9 @@ use sealpipe_core::session::{Session, Waiters};
 use sealpipe_core::{
     AckLevel, Close, ConfigBuilder, Kind, Message, MessageId, Outcome, RecvBuf, SendBuf, Time,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 /// A session, what its driver holds, and its peer.
@@ -37,12 +40,13 @@ impl Sender {
         }
     }
 
-    fn through(&mut self, message: &Message) -> bool {
+    fn through(&mut self, message: &Message) -> Option<u64> {
         self.session.send_through(message, &mut self.output)
     }
 
-    fn expect(&mut self, message: &Message) -> Option<MessageId> {
-        self.session.expect_through(self.now, message, &self.output)
+    fn expect(&mut self, seq: u64, message: &Message) -> Option<MessageId> {
+        self.session
+            .expect_through(self.now, seq, message, &self.output)
     }
 
     fn send(&mut self, message: Message) -> MessageId {
@@ -103,11 +107,11 @@ fn order_and_outcomes_are_those_of_the_queue() {
                 payload.clone(),
                 rng.pick(&[None, None, Received, Processed]),
             );
-            if sender.through(&message) {
+            if let Some(seq) = sender.through(&message) {
                 assert_eq!(message.ack(), None);
                 sender.write(rng.pick(&[0, 1, 30, usize::MAX, usize::MAX]));
                 if sender.output.has_remaining() {
-                    let id = sender.expect(&message).expect("it has not ended");
+                    let id = sender.expect(seq, &message).expect("it has not ended");
                     assert_eq!(sender.session.take_outcome(id), Option::None, "seed {seed}");
                     outcomes.push((id, Outcome::Sent));
                     ways[1] += 1;
@@ -160,7 +164,7 @@ fn acks_go_along() {
         .send(sender.now, message("x", AckLevel::Received))
         .expect("room");
     sender.answer();
-    assert!(sender.through(&Message::new("y")));
+    assert!(sender.through(&Message::new("y")).is_some());
     sender.write(usize::MAX);
     sender.peer.take(true);
     assert_eq!(sender.peer.outcome(id), Some(Outcome::Received));
@@ -173,7 +177,7 @@ fn what_has_to_wait_does() {
         let mut sender = Sender::new(builder);
         spoil(&mut sender);
         let made = sender.output.remaining();
-        assert!(!sender.through(&Message::new("x")), "{why}");
+        assert_eq!(sender.through(&Message::new("x")), None, "{why}");
         assert_eq!(sender.output.remaining(), made, "{why}");
     };
     let plain = || builder(false);
@@ -208,7 +212,7 @@ fn what_has_to_wait_does() {
         "the peer takes no more",
         plain().receive_window(32 << 20, 1),
         |sender| {
-            assert!(sender.through(&Message::new("first")));
+            assert!(sender.through(&Message::new("first")).is_some());
             sender.write(usize::MAX);
         },
     );
@@ -219,11 +223,11 @@ fn what_has_to_wait_does() {
         Message::event("a", "x").expect("a topic"),
         Message::new(vec![0; (2 << 10) + 1]),
     ] {
-        assert!(!sender.through(&message), "{message:?}");
+        assert_eq!(sender.through(&message), None, "{message:?}");
         assert!(!sender.output.has_remaining());
     }
     assert_eq!(small.kind(), Kind::Message);
-    assert!(sender.through(&small));
+    assert!(sender.through(&small).is_some());
 }
 
 /// The stream takes nothing any more.
@@ -231,20 +235,76 @@ fn what_has_to_wait_does() {
 fn what_is_not_written_has_an_outcome_too() {
     let mut sender = Sender::new(builder(false));
     let late = Message::new("x").with_deadline(Duration::from_secs(1));
-    assert!(sender.through(&late));
-    let id = sender.expect(&late).expect("it has not ended");
+    let seq = sender.through(&late).expect("nothing is before it");
+    let id = sender.expect(seq, &late).expect("it has not ended");
     sender.now = sender.now.saturating_add(Duration::from_secs(1));
     let now = sender.now;
     sender.session.background(now, true, &mut sender.waiters);
     assert_eq!(sender.session.take_outcome(id), Some(Outcome::Unknown));
 
     let mut sender = Sender::new(builder(false));
-    assert!(sender.through(&Message::new("x")));
-    let id = sender.expect(&Message::new("x")).expect("it has not ended");
+    let message = Message::new("x");
+    let seq = sender.through(&message).expect("nothing is before it");
+    let id = sender.expect(seq, &message).expect("it has not ended");
     sender
         .session
         .handle_eof(sender.now, &sender.input, &mut sender.waiters);
     assert_eq!(sender.session.take_outcome(id), Some(Outcome::Unknown));
     // Another thread has found the end while this one wrote.
-    assert_eq!(sender.expect(&Message::new("x")), None);
+    assert_eq!(sender.expect(seq, &message), None);
+    assert_eq!(sender.session.connection().stats().unknown, 2);
+}
+
+/// While one thread writes, another may send what nobody asks the outcome of.
+#[test]
+fn others_may_follow_before_it_is_written() {
+    let mut sender = Sender::new(builder(false));
+    let message = Message::new("first");
+    let seq = sender.through(&message).expect("nothing is before it");
+    sender.write(1);
+    let second = sender
+        .session
+        .send_untracked(sender.now, Message::new("second"));
+    second.expect("room");
+    let id = sender.expect(seq, &message).expect("it has not ended");
+    sender.write(usize::MAX);
+    sender.peer.take(true);
+    let close = Close::new(Close::GOING_AWAY, "the first is enough");
+    sender.peer.connection.close(sender.now, close);
+    sender.answer();
+    assert_eq!(sender.peer.payloads(), [b"first"]);
+    assert_eq!(sender.session.take_outcome(id), Some(Outcome::Sent));
+}
+
+/// The time that it does not ask for must not rouse the background at each message.
+#[test]
+fn the_background_sleeps_through_a_conversation() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut sender = Sender::new(builder(false));
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    sender.waiters.set_background(&Waker::from(count.clone()));
+    let mut look_at = sender.now;
+    let mut looks = 0;
+    for _ in 0..1_000 {
+        sender.now = sender.now.saturating_add(Duration::from_millis(1));
+        assert!(sender.through(&Message::new("x")).is_some());
+        sender.write(usize::MAX);
+        sender.session.leave(true, &mut sender.waiters);
+        sender.waiters.take_woken().wake();
+        let woken = count.0.swap(0, Ordering::Relaxed) > 0;
+        if woken || look_at <= sender.now {
+            looks += 1;
+            sender
+                .session
+                .background(sender.now, true, &mut sender.waiters);
+            look_at = sender.session.background_sleeps().expect("a next look");
+        }
+    }
+    // One each 50 ms.
+    assert!(looks <= 25, "{looks}");
 }

@@ -12,7 +12,14 @@ use sealpipe_tests::{
     api::{Connection, Permit},
     connected, eventually, modes, within,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 sealpipe_tests::on_every_adapter! {
     both_send_as_fast_as_they_can_and_neither_reads_for_a_while,
@@ -20,7 +27,10 @@ sealpipe_tests::on_every_adapter! {
     a_full_queue_hands_the_message_back,
     a_permit_keeps_its_room,
     finishing_with_full_windows_delivers_all;
-    on two threads: the_same_from_two_tasks_a_side, many_senders_at_once;
+    on two threads:
+        the_same_from_two_tasks_a_side,
+        many_senders_at_once,
+        what_is_refused_holds_up_nobody;
     of futures: sink_and_stream, a_sink_waits_for_a_reader_that_is_slow
 }
 
@@ -434,4 +444,36 @@ async fn finishing_with_full_windows_delivers_all<R: Adapter>() {
         })
         .await;
     }
+}
+
+/// A message that is too large is found to be so while another thread sends.
+async fn what_is_refused_holds_up_nobody<R: Adapter>() {
+    const COUNT: u32 = if cfg!(windows) { 500 } else { 5_000 };
+    let config = small(Config::plain());
+    within(async {
+        let (a, b, _place) = connected::<R>(config.clone(), config).await;
+        let (a, done) = (Arc::new(a), Arc::new(AtomicBool::new(false)));
+        let (refused, until) = (a.clone(), done.clone());
+        let refuses = tokio::spawn(async move {
+            while !until.load(Ordering::Relaxed) {
+                assert!(refused.try_send(vec![0; 4097]).is_err());
+                tokio::task::yield_now().await;
+            }
+        });
+        let receives = tokio::spawn(async move {
+            while let Some(message) = b.recv().await.unwrap() {
+                message.accept();
+            }
+        });
+        for n in 0..COUNT {
+            let message = Message::new(n.to_be_bytes().to_vec());
+            let sent = a.send(message.with_ack(AckLevel::Processed)).await;
+            assert_eq!(sent.unwrap(), Outcome::Processed);
+        }
+        done.store(true, Ordering::Relaxed);
+        refuses.await.unwrap();
+        a.finish().await.unwrap();
+        receives.await.unwrap();
+    })
+    .await;
 }

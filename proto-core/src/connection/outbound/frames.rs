@@ -94,16 +94,16 @@ impl Outbound {
         true
     }
 
-    /// Tracks the message that was written last, of level *none*, which is sent when the
-    /// output has been written up to `end`.
-    pub(in crate::connection) fn expect_last(
+    /// Tracks message `seq`, of level *none* and already in the output, which is sent when
+    /// that has been written up to `end`.
+    pub(in crate::connection) fn expect_written(
         &mut self,
+        seq: u64,
         message: &Message,
         deadline: Time,
         end: u64,
     ) -> MessageId {
         let id = self.take_id();
-        let seq = self.next_seq.saturating_sub(1);
         self.in_flight.push(
             seq,
             InFlight {
