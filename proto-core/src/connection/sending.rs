@@ -1,6 +1,6 @@
 //! What the program sends.
 
-use super::{Connection, Phase, outbound::Finish, timers::Timer};
+use super::{Connection, Keys, Phase, outbound::Finish, timers::Timer, transmit::RECORD};
 use crate::{
     buffer::SendBuf,
     error::{SendError, SendErrorReason},
@@ -8,7 +8,7 @@ use crate::{
     message::{AckLevel, Kind, Message},
     time::Time,
 };
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 
 /// So much is written at once, then messages wait in the queue.
 const AT_ONCE: usize = 64 << 10;
@@ -127,7 +127,10 @@ impl Connection {
         // Nothing that is a matter of time: the deadline of a request, or a PING.
         let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
         let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
-        if !(fit && first && self.writes_at_once())
+        let open = self.phase == Phase::Open && self.foreign.is_none();
+        let used_up = |keys: &Keys| keys.sealer.is_used_up();
+        if !(fit && first && open)
+            || self.keys.as_deref().is_some_and(used_up)
             || self.ping_due()
             || self.check_send(message.size(), None, true).is_err()
         {
@@ -135,13 +138,24 @@ impl Connection {
         }
         self.quiet = false;
         let seq = self.outbound.end();
-        output.with_tail(|tail| {
-            self.outbound.write_one(message, tail).then(|| {
-                self.outbound.put_out();
-                self.write_controls(tail, usize::MAX);
-                seq
-            })
-        })
+        if self.keys.is_some() {
+            self.seal_record(output, |connection, tail, body| {
+                let end = body.saturating_add(RECORD);
+                connection.write_message_through(message, tail, end);
+            });
+        } else {
+            output.with_tail(|tail| self.write_message_through(message, tail, usize::MAX));
+        }
+        (self.outbound.end() != seq && self.end.is_none()).then_some(seq)
+    }
+
+    /// What is to be acknowledged goes along, as long as `tail` is shorter than `limit`.
+    fn write_message_through(&mut self, message: &Message, tail: &mut BytesMut, limit: usize) {
+        if self.outbound.write_one(message, tail) {
+            self.outbound.put_out();
+            self.pad_due = false;
+            self.write_controls(tail, limit);
+        }
     }
 
     /// Tracks message `seq`, which was [written through](Self::write_through), and which

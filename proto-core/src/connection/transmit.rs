@@ -16,7 +16,7 @@ const ENOUGH_PLAIN: usize = 256 << 10;
 /// peer's reading.
 const ENOUGH_SEALED: usize = 64 << 10;
 /// Plaintext of a record that is filled up.
-const RECORD: usize = 32 << 10;
+pub(super) const RECORD: usize = 32 << 10;
 /// Payloads from this size on are written from where they are (plain mode).
 pub(super) const ZERO_COPY: usize = 8 << 10;
 /// No control frame is longer.
@@ -165,6 +165,16 @@ impl Connection {
     }
 
     fn fill_record(&mut self, output: &mut SendBuf) {
+        self.seal_record(output, Self::write_record);
+    }
+
+    /// Seals what `write` appends, which begins at the place that it is told; nothing if
+    /// that is nothing.
+    pub(super) fn seal_record(
+        &mut self,
+        output: &mut SendBuf,
+        write: impl FnOnce(&mut Connection, &mut BytesMut, usize),
+    ) {
         let Some(mut keys) = self.keys.take() else {
             return;
         };
@@ -175,12 +185,17 @@ impl Connection {
         let sealed = output.with_tail(|tail| {
             let start = Sealer::begin(tail);
             let body = tail.len();
-            self.write_record(tail, body);
+            write(self, tail, body);
             if tail.len() == body {
                 tail.truncate(start);
                 return Some(());
             }
-            sealer.end(start, tail)
+            let sealed = sealer.end(start, tail);
+            if sealed.is_none() {
+                // It is still to be read in there.
+                tail.truncate(start);
+            }
+            sealed
         });
         if self.end.is_some() {
             keys.opener = None;

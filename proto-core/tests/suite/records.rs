@@ -4,8 +4,12 @@ use crate::common;
 use common::caught::{caught, script};
 use common::raw::{Script, whole};
 use common::{Pair, builder, message};
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
-use sealpipe_core::{AckLevel, Close, ConnectionError, Lost, Role, Sealed, Timeout, Violation};
+use sealpipe_core::{
+    AckLevel, ChaChaPoly, CipherProvider, Close, ConnectionError, Lost, OpenError, RecordCipher,
+    Role, Sealed, Timeout, Violation,
+};
 
 /// A sealed pair, and three records of the client's, one message each.
 fn records() -> (Pair, Vec<Vec<u8>>) {
@@ -159,4 +163,48 @@ fn records_that_are_empty_or_end_inside_a_frame_break_the_protocol() {
             );
         }
     }
+}
+
+/// Seals twice, then no more.
+struct Failing;
+
+struct Tired(Box<dyn RecordCipher>, AtomicU8);
+
+impl CipherProvider for Failing {
+    fn cipher(&self, key: &[u8; 32]) -> Box<dyn RecordCipher> {
+        Box::new(Tired(ChaChaPoly.cipher(key), AtomicU8::new(0)))
+    }
+
+    fn name(&self) -> &'static str {
+        "tired"
+    }
+}
+
+impl RecordCipher for Tired {
+    fn seal(&self, nonce: &[u8; 12], associated: &[u8], data: &mut [u8]) -> Option<[u8; 16]> {
+        let sealed = self.1.fetch_add(1, Ordering::Relaxed);
+        (sealed < 2).then(|| self.0.seal(nonce, associated, data))?
+    }
+
+    fn open(&self, nonce: &[u8; 12], associated: &[u8], data: &mut [u8]) -> Result<(), OpenError> {
+        self.0.open(nonce, associated, data)
+    }
+}
+
+#[test]
+fn what_cannot_be_sealed_does_not_go_out() {
+    let mut pair = Pair::open(builder(true).cipher(Failing));
+    let now = pair.now;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let secret = message("secret", AckLevel::None);
+        let Ok(_) = pair.client.connection.send(now, secret) else {
+            break;
+        };
+        sent.extend(pair.client.take_output(now));
+    }
+    assert!(!sent.windows(6).any(|bytes| bytes == b"secret"));
+    pair.client.take(true);
+    let end = pair.client.closed();
+    assert!(matches!(end, Some(ConnectionError::Internal(_))), "{end:?}");
 }

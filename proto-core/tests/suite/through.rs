@@ -181,7 +181,6 @@ fn what_has_to_wait_does() {
         assert_eq!(sender.output.remaining(), made, "{why}");
     };
     let plain = || builder(false);
-    refused("a sealed connection", builder(true), |_| {});
     refused("one that may go on", plain().resumption(true), |_| {});
     refused("another is queued", plain(), |sender| {
         sender.send(Message::new("x"));
