@@ -8,8 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use sealpipe_core::{
-    Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason, Stats,
-    session::Backlog,
+    Close, Config, ConnectionError, Message, Outcome, Role, Stats, session::Backlog,
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
@@ -258,13 +257,9 @@ impl Connection {
         limit: Limit,
         message: impl Into<Message>,
     ) -> Result<Delivery, SendError> {
-        let message = match self.inner.try_send(message) {
-            Ok(taken) => return Ok(self.delivery(taken)),
-            Err(SendError::NotTaken {
-                message,
-                reason: SendErrorReason::Full,
-            }) => *message,
-            Err(error) => return Err(error),
+        let message = match self.inner.send_through(message.into()) {
+            Ok(sent) => return Ok(self.delivery(sent)),
+            Err(message) => message,
         };
         match self.calls.run(limit, self.inner.queue(message)) {
             Ok(queued) => Ok(self.delivery(queued?)),
@@ -373,14 +368,10 @@ impl Connection {
         self.run("receiving", limit, self.inner.recv())?
     }
 
-    /// The next message, if it is there: [`recv`](Self::recv) without waiting. `None` if
-    /// none is there yet, or none will come; [`is_connected`](Self::is_connected) tells
-    /// which.
+    /// What [`recv`](Self::recv) would return now; `None` if it would wait.
     ///
-    /// # Errors
-    /// [`Error::Connection`] if the connection ended in another way than it should; what
-    /// had come before has then been received.
-    pub fn try_recv(&self) -> Result<Option<Incoming>, Error> {
+    /// What comes is seen a moment later than by `recv`, which waits for it itself.
+    pub fn try_recv(&self) -> Option<Result<Option<Incoming>, Error>> {
         self.inner.try_recv()
     }
 

@@ -148,10 +148,7 @@ impl Receiver {
     }
 
     /// As [`Connection::try_recv`].
-    ///
-    /// # Errors
-    /// As [`Connection::try_recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Incoming>, Error> {
+    pub fn try_recv(&mut self) -> Option<Result<Option<Incoming>, Error>> {
         self.0.try_recv()
     }
 

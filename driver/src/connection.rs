@@ -386,17 +386,19 @@ impl<R: Runtime> Connection<R> {
         recv(&self.owner).await
     }
 
-    /// The next message, if it is there: [`recv`](Self::recv) without waiting. `None` if
-    /// none is there yet, or none will come; [`is_connected`](Self::is_connected) and
-    /// [`closed`](Self::closed) tell which.
+    /// What [`recv`](Self::recv) would return now; `None` if it would wait.
     ///
-    /// Rather than to ask again and again, wait: tokio's tasks are told that there is
-    /// nothing once they have read for long without letting others run.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv).
-    pub fn try_recv(&self) -> Result<Option<Incoming<R>>, Error> {
+    /// It is no way to wait: what comes is only seen once the runtime has had its turn,
+    /// so a task that asks again and again must await something in between.
+    pub fn try_recv(&self) -> Option<Result<Option<Incoming<R>>, Error>> {
         try_recv(&self.owner)
+    }
+
+    /// Sends a small message that has to wait for nothing, or gives it back. For adapters:
+    /// to try takes no preparation.
+    #[doc(hidden)]
+    pub fn send_through(&self, message: Message) -> Result<Delivery<R>, Message> {
+        crate::sending::send_through(&self.owner, message)
     }
 
     /// The next message, if it was read already. For adapters: to ask for it takes no
@@ -503,8 +505,8 @@ fn take_ready<R: Runtime>(owner: &Owner<R>) -> Option<Incoming<R>> {
     Some(Incoming::new(message, shared))
 }
 
-pub(crate) fn try_recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
-    recv(owner).now_or_never().unwrap_or(Ok(None))
+pub(crate) fn try_recv<R: Runtime>(owner: &Owner<R>) -> Option<Result<Option<Incoming<R>>, Error>> {
+    recv(owner).now_or_never()
 }
 
 pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {

@@ -197,10 +197,7 @@ impl<R: Runtime> Receiver<R> {
     }
 
     /// As [`Connection::try_recv`].
-    ///
-    /// # Errors
-    /// As [`Connection::try_recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Incoming<R>>, Error> {
+    pub fn try_recv(&mut self) -> Option<Result<Option<Incoming<R>>, Error>> {
         connection::try_recv(&self.owner)
     }
 

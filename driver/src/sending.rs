@@ -168,20 +168,29 @@ impl<R: Runtime> Drop for Forget<'_, R> {
     }
 }
 
+/// Sends a message past the queue, or gives it back.
+pub(crate) fn send_through<R: Runtime>(
+    owner: &Owner<R>,
+    message: Message,
+) -> Result<Delivery<R>, Message> {
+    match owner.shared.send_through(&mut Now::default(), &message) {
+        Some(fate) => Ok(Delivery::new(&owner.shared, fate)),
+        None => Err(message),
+    }
+}
+
 pub(crate) fn try_send<R: Runtime>(
     owner: &Owner<R>,
     message: Message,
 ) -> Result<Delivery<R>, SendError> {
-    let mut now = Now::default();
-    let fate = match owner.shared.send_through(&mut now, &message) {
-        Some(fate) => fate,
-        None => {
-            let now = now.get::<R>();
-            let sent = owner.shared.session(|session| session.send(now, message));
-            Fate::Awaited(sent.map_err(SendError::not_taken)?)
-        }
+    let message = match send_through(owner, message) {
+        Ok(delivery) => return Ok(delivery),
+        Err(message) => message,
     };
-    Ok(Delivery::new(&owner.shared, fate))
+    let now = R::now();
+    let sent = owner.shared.session(|session| session.send(now, message));
+    let id = sent.map_err(SendError::not_taken)?;
+    Ok(Delivery::new(&owner.shared, Fate::Awaited(id)))
 }
 
 pub(crate) async fn reserve<R: Runtime>(owner: &Owner<R>) -> Result<Permit<R>, Error> {
@@ -272,8 +281,8 @@ pub(crate) enum Fate {
     Known(Outcome),
 }
 
-/// A message that was queued: a future of its outcome. The message goes on
-/// whether or not this is waited for.
+/// A message that was queued, or has gone out already: a future of its outcome. The
+/// message goes on whether or not this is waited for.
 pub struct Delivery<R: Runtime> {
     shared: Arc<Shared<R>>,
     /// `None` once it was told.
@@ -329,6 +338,7 @@ impl<R: Runtime> Future for Delivery<R> {
         let told = match fate {
             // It is told once: better an error than to wait for ever.
             None => Poll::Ready((Outcome::Unknown, None)),
+            Some(Fate::Known(Outcome::Sent)) => Poll::Ready((Outcome::Sent, None)),
             Some(Fate::Known(outcome)) => {
                 let end = shared.session(|session| session.connection().end().cloned());
                 Poll::Ready((outcome.clone(), end))

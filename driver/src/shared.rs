@@ -9,7 +9,7 @@ use crate::{
     ReadHalf, Runtime, WriteHalf,
     call::{Call, First, Now},
     sending::Fate,
-    signals::Signals,
+    signals::{Signals, State},
     transport::{Read, Transport},
     writer::Writer,
 };
@@ -83,7 +83,10 @@ pub(crate) struct Shared<R: Runtime> {
 impl<R: Runtime> Shared<R> {
     pub(crate) fn new(core: Core, transport: Transport<R>) -> Shared<R> {
         let signals = Arc::new(Signals {
-            state: Mutex::new((Session::new(core), Waiters::new())),
+            state: Mutex::new(State {
+                session: Session::new(core),
+                waiters: Waiters::new(),
+            }),
             read_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
         });
@@ -102,13 +105,13 @@ impl<R: Runtime> Shared<R> {
 
     /// Calls into the session where that wakes nobody.
     pub(crate) fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
-        call(&mut lock(&self.signals.state).0)
+        call(&mut lock(&self.signals.state).session)
     }
 
     /// Calls into the session, then wakes whom that concerns, with no lock held.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Session, &mut Waiters) -> T) -> T {
         let (value, woken) = {
-            let (session, waiters) = &mut *lock(&self.signals.state);
+            let State { session, waiters } = &mut *lock(&self.signals.state);
             (call(session, waiters), waiters.take_woken())
         };
         woken.wake();
@@ -243,10 +246,11 @@ impl<R: Runtime> Shared<R> {
             return None;
         }
         let mut writer = try_lock(&self.writer)?;
-        let native = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
-        let seq = native
-            .then(|| self.session(|session| session.send_through(message, &mut writer.buf)))
-            .flatten();
+        let unbuffered = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
+        let send = |session: &mut Session, waiters: &mut Waiters| {
+            session.send_through(message, &mut writer.buf, waiters)
+        };
+        let seq = if unbuffered { self.with(send) } else { None };
         let fate = seq.map(|seq| {
             let _ = writer.write_once(&self.signals);
             if !writer.buf.has_remaining() {
@@ -399,7 +403,7 @@ impl<R: Runtime> Shared<R> {
         // As long as nobody has looked, there may be something to write.
         let (mut value, mut writes) = (None, true);
         if first == First::Look && !place.is_taken() {
-            let (session, _) = &mut *lock(&self.signals.state);
+            let State { session, .. } = &mut *lock(&self.signals.state);
             value = ready(session);
             // Nothing was driven: there is nothing to hand over.
             if value.is_some() && session.touch() {
@@ -462,7 +466,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(crate) fn set_background(&self, waker: &Waker) {
-        lock(&self.signals.state).1.set_background(waker);
+        lock(&self.signals.state).waiters.set_background(waker);
     }
 
     // --- Other streams --------------------------------------------------------------

@@ -8,11 +8,17 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+/// Under one lock: whoever calls into the session may have somebody to wake.
+pub(crate) struct State {
+    pub(crate) session: Session,
+    pub(crate) waiters: Waiters,
+}
+
 /// What the transport's waker needs. Apart from the stream, which holds that waker: the two
-/// would keep each other.
+/// would keep each other. A stream of the program's own may hold it for longer than the
+/// connection lives; what an ended session still has is small.
 pub(crate) struct Signals {
-    /// One lock: whoever calls into the session may have somebody to wake.
-    pub(crate) state: Mutex<(Session, Waiters)>,
+    pub(crate) state: Mutex<State>,
     /// The transport holds our waker, which has not been woken yet.
     ///
     /// Set before the waker is handed over, which publishes it; cleared before the state
@@ -42,7 +48,7 @@ impl ArcWake for Signals {
     fn wake_by_ref(signals: &Arc<Self>) {
         signals.disarm();
         let woken = {
-            let (_, waiters) = &mut *lock(&signals.state);
+            let State { waiters, .. } = &mut *lock(&signals.state);
             waiters.wake_driver();
             waiters.take_woken()
         };

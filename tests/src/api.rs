@@ -167,10 +167,7 @@ pub trait Connection: Send + Sync + Debug + 'static {
     fn recv(&self) -> impl Future<Output = Result<Option<Incoming<Self::Runtime>>, Error>> + Send;
 
     /// As [`try_recv`](sealpipe_driver::Connection::try_recv).
-    ///
-    /// # Errors
-    /// See [`send`](Self::send).
-    fn try_recv(&self) -> Result<Option<Incoming<Self::Runtime>>, Error>;
+    fn try_recv(&self) -> Option<Result<Option<Incoming<Self::Runtime>>, Error>>;
 
     /// Asks with a value, as JSON, and has a value for the reply.
     ///

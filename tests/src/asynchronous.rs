@@ -186,7 +186,7 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
         self.recv().await
     }
 
-    fn try_recv(&self) -> Result<Option<Incoming<R>>, Error> {
+    fn try_recv(&self) -> Option<Result<Option<Incoming<R>>, Error>> {
         self.try_recv()
     }
 

@@ -297,7 +297,7 @@ impl api::Connection for Connection {
         self.call(|own| own.recv()).await
     }
 
-    fn try_recv(&self) -> Result<Option<Incoming>, Error> {
+    fn try_recv(&self) -> Option<Result<Option<Incoming>, Error>> {
         self.0.try_recv()
     }
 

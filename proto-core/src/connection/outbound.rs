@@ -6,6 +6,7 @@ mod resume;
 
 use crate::{
     config::Config,
+    connection::inbox::Lane,
     error::Violation,
     event::{Event, MessageId},
     ledger::Ledger,
@@ -46,6 +47,25 @@ struct InFlight {
     kept: Option<Box<Message>>,
 }
 
+impl InFlight {
+    fn new(
+        id: Option<MessageId>,
+        message: &Message,
+        deadline: Time,
+        kept: Option<Box<Message>>,
+    ) -> InFlight {
+        InFlight {
+            id,
+            deadline,
+            ack: message.ack,
+            overtakes: Lane::of(message.kind) != Lane::Messages,
+            told: false,
+            cancelled: false,
+            kept,
+        }
+    }
+}
+
 /// How far `finish` has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
@@ -58,7 +78,7 @@ pub(super) struct Outbound {
     queue: Queue<Queued>,
     /// Also of those that were written at once.
     queue_bytes: usize,
-    /// How many were written at once since the output was last filled, and their sizes.
+    /// How many were written at once and are not in the output yet, and their sizes.
     at_once: usize,
     at_once_bytes: usize,
     reserved_messages: usize,

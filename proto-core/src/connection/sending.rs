@@ -1,14 +1,13 @@
 //! What the program sends.
 
-use super::{Connection, Keys, Phase, outbound::Finish, timers::Timer, transmit::RECORD};
+use super::{Connection, Phase, outbound::Finish, timers::Timer};
 use crate::{
     buffer::SendBuf,
     error::{SendError, SendErrorReason},
     event::MessageId,
-    message::{AckLevel, Kind, Message},
+    message::Message,
     time::Time,
 };
-use bytes::{Buf, BytesMut};
 
 /// So much is written at once, then messages wait in the queue.
 const AT_ONCE: usize = 64 << 10;
@@ -118,46 +117,6 @@ impl Connection {
             && self.raw.len() < AT_ONCE
     }
 
-    /// Writes a small message of level *none* straight into `output`, if nothing has to go
-    /// before it: it is sent when the driver has written that. Where that takes more than
-    /// one write, its outcome is to be [expected](Self::expect_through), by its number,
-    /// which is returned: others may have followed by then.
-    #[inline]
-    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
-        // Nothing that is a matter of time: the deadline of a request, or a PING.
-        let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
-        let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
-        let open = self.phase == Phase::Open && self.foreign.is_none();
-        let used_up = |keys: &Keys| keys.sealer.is_used_up();
-        if !(fit && first && open)
-            || self.keys.as_deref().is_some_and(used_up)
-            || self.ping_due()
-            || self.check_send(message.size(), None, true).is_err()
-        {
-            return None;
-        }
-        self.quiet = false;
-        let seq = self.outbound.end();
-        if self.keys.is_some() {
-            self.seal_record(output, |connection, tail, body| {
-                let end = body.saturating_add(RECORD);
-                connection.write_message_through(message, tail, end);
-            });
-        } else {
-            output.with_tail(|tail| self.write_message_through(message, tail, usize::MAX));
-        }
-        (self.outbound.end() != seq && self.end.is_none()).then_some(seq)
-    }
-
-    /// What is to be acknowledged goes along, as long as `tail` is shorter than `limit`.
-    fn write_message_through(&mut self, message: &Message, tail: &mut BytesMut, limit: usize) {
-        if self.outbound.write_one(message, tail) {
-            self.outbound.put_out();
-            self.pad_due = false;
-            self.write_controls(tail, limit);
-        }
-    }
-
     /// Tracks message `seq`, which was [written through](Self::write_through), and which
     /// the driver could not write at once. `None` if the connection has ended meanwhile.
     pub(crate) fn expect_through(
@@ -197,7 +156,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn check_send(
+    pub(super) fn check_send(
         &self,
         size: usize,
         reserved: Option<usize>,

@@ -1,10 +1,11 @@
 //! What goes out, and in which order.
 
-use super::{Connection, Finish, Phase, budget::Pings, ending::Farewell, timers::Timer};
+use super::{Connection, Finish, Keys, Phase, budget::Pings, ending::Farewell, timers::Timer};
 use crate::{
     buffer::SendBuf,
     crypto::Sealer,
     error::ConnectionError,
+    message::{AckLevel, Kind, Message},
     time::Time,
     wire::{Frame, MAX_FRAME_PLAIN, MAX_REASON, TAG},
 };
@@ -16,7 +17,7 @@ const ENOUGH_PLAIN: usize = 256 << 10;
 /// peer's reading.
 const ENOUGH_SEALED: usize = 64 << 10;
 /// Plaintext of a record that is filled up.
-pub(super) const RECORD: usize = 32 << 10;
+const RECORD: usize = 32 << 10;
 /// Payloads from this size on are written from where they are (plain mode).
 pub(super) const ZERO_COPY: usize = 8 << 10;
 /// No control frame is longer.
@@ -68,7 +69,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(super) fn ping_due(&self) -> bool {
+    fn ping_due(&self) -> bool {
         self.ping.is_some_and(|ping| ping.sent == Time::NEVER)
             && self.timers.at(Timer::Ping) == Time::NEVER
     }
@@ -140,6 +141,47 @@ impl Connection {
         self.outbound.mark_made(output.made());
     }
 
+    /// Writes a small message of level *none* straight into `output`, if nothing has to go
+    /// before it: it is sent when the driver has written that. Where that takes more than
+    /// one write, its outcome is to be [expected](Self::expect_through), by its number,
+    /// which is returned: others may have followed by then. What cannot be sealed ends the
+    /// connection.
+    #[inline]
+    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
+        // Nothing that is a matter of time: the deadline of a request, or a PING.
+        let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
+        let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
+        let open = self.phase == Phase::Open && self.foreign.is_none();
+        let used_up = |keys: &Keys| keys.sealer.is_used_up();
+        if !(fit && first && open)
+            || self.keys.as_deref().is_some_and(used_up)
+            || self.ping_due()
+            || self.check_send(message.size(), None, true).is_err()
+        {
+            return None;
+        }
+        self.quiet = false;
+        let seq = self.outbound.end();
+        if self.keys.is_some() {
+            self.seal_record(output, |connection, tail, body| {
+                let end = body.saturating_add(RECORD);
+                connection.write_message_through(message, tail, end);
+            });
+        } else {
+            output.with_tail(|tail| self.write_message_through(message, tail, usize::MAX));
+        }
+        (self.outbound.end() != seq && self.end.is_none()).then_some(seq)
+    }
+
+    /// What is to be acknowledged goes along, as long as `tail` is shorter than `limit`.
+    fn write_message_through(&mut self, message: &Message, tail: &mut BytesMut, limit: usize) {
+        if self.outbound.write_one(message, tail) {
+            self.outbound.put_out();
+            self.pad_due = false;
+            self.write_controls(tail, limit);
+        }
+    }
+
     fn fill_plain(&mut self, output: &mut SendBuf) {
         self.pad_due = false;
         output.with_tail(|tail| self.write_controls(tail, usize::MAX));
@@ -170,7 +212,7 @@ impl Connection {
 
     /// Seals what `write` appends, which begins at the place that it is told; nothing if
     /// that is nothing.
-    pub(super) fn seal_record(
+    fn seal_record(
         &mut self,
         output: &mut SendBuf,
         write: impl FnOnce(&mut Connection, &mut BytesMut, usize),
@@ -237,7 +279,7 @@ impl Connection {
 
     /// Control frames, as long as `tail` is shorter than `limit`. RESULT before
     /// the CREDIT that it frees.
-    pub(super) fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
+    fn write_controls(&mut self, tail: &mut BytesMut, limit: usize) {
         let told = !self.inbound.has_unacked() && !self.has_untold();
         if self.end.is_some() || (told && !self.control_due()) {
             return;

@@ -323,11 +323,20 @@ impl Session {
     /// written the message is sent; else the driver asks for its outcome by
     /// [`expect_through`](Self::expect_through). The time does not matter until then.
     #[inline]
-    pub fn send_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
-        if self.write_failed || self.opening {
+    pub fn send_through(
+        &mut self,
+        message: &Message,
+        output: &mut SendBuf,
+        waiters: &mut Waiters,
+    ) -> Option<u64> {
+        if self.write_failed {
             return None;
         }
-        self.connection.write_through(message, output)
+        let seq = self.connection.write_through(message, output);
+        if self.connection.end().is_some() {
+            self.dispatch(waiters);
+        }
+        seq
     }
 
     /// Message `seq`, which was [sent through](Self::send_through), is not written whole:

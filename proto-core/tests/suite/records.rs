@@ -1,11 +1,14 @@
 //! Sealed records that were changed, repeated, left out or cut on their way.
 
 use crate::common;
+use bytes::Buf;
 use common::caught::{caught, script};
 use common::raw::{Script, whole};
 use common::{Pair, builder, message};
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::task::Waker;
 use core::time::Duration;
+use sealpipe_core::session::{Interest, Place, Session, Waiters, Woken};
 use sealpipe_core::{
     AckLevel, ChaChaPoly, CipherProvider, Close, ConnectionError, Lost, OpenError, RecordCipher,
     Role, Sealed, Timeout, Violation,
@@ -206,5 +209,26 @@ fn what_cannot_be_sealed_does_not_go_out() {
     assert!(!sent.windows(6).any(|bytes| bytes == b"secret"));
     pair.client.take(true);
     let end = pair.client.closed();
+    assert!(matches!(end, Some(ConnectionError::Internal(_))), "{end:?}");
+}
+
+/// Also where nobody drives: who waits is told.
+#[test]
+fn a_cipher_that_fails_ends_the_connection_for_all() {
+    let Pair { client, .. } = Pair::open(builder(true).cipher(Failing));
+    let (mut session, mut waiters) = (Session::new(client.connection), Waiters::new());
+    let (mut output, mut place) = (client.output, Place::default());
+    waiters.wait(&mut place, Interest::Message, Waker::noop());
+    let secret = message("secret", AckLevel::None);
+    while session
+        .send_through(&secret, &mut output, &mut waiters)
+        .is_some()
+    {
+        output.advance(output.remaining());
+        assert!(matches!(waiters.take_woken(), Woken::Nobody));
+    }
+    assert_eq!(output.remaining(), 0);
+    assert!(matches!(waiters.take_woken(), Woken::One(_)));
+    let end = session.connection().end();
     assert!(matches!(end, Some(ConnectionError::Internal(_))), "{end:?}");
 }

@@ -41,7 +41,8 @@ impl Sender {
     }
 
     fn through(&mut self, message: &Message) -> Option<u64> {
-        self.session.send_through(message, &mut self.output)
+        self.session
+            .send_through(message, &mut self.output, &mut self.waiters)
     }
 
     fn expect(&mut self, seq: u64, message: &Message) -> Option<MessageId> {
@@ -157,17 +158,19 @@ fn order_and_outcomes_are_those_of_the_queue() {
 
 #[test]
 fn acks_go_along() {
-    let mut sender = Sender::new(builder(false));
-    let id = sender
-        .peer
-        .connection
-        .send(sender.now, message("x", AckLevel::Received))
-        .expect("room");
-    sender.answer();
-    assert!(sender.through(&Message::new("y")).is_some());
-    sender.write(usize::MAX);
-    sender.peer.take(true);
-    assert_eq!(sender.peer.outcome(id), Some(Outcome::Received));
+    for sealed in [false, true] {
+        let mut sender = Sender::new(builder(sealed));
+        let id = sender
+            .peer
+            .connection
+            .send(sender.now, message("x", AckLevel::Received))
+            .expect("room");
+        sender.answer();
+        assert!(sender.through(&Message::new("y")).is_some());
+        sender.write(usize::MAX);
+        sender.peer.take(true);
+        assert_eq!(sender.peer.outcome(id), Some(Outcome::Received));
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::{InFlight, NEW, Outbound, Queued};
 use crate::{
-    connection::inbox::Lane,
     event::{Event, MessageId},
     ledger::Ledger,
     message::{AckLevel, Message, Outcome},
@@ -104,18 +103,8 @@ impl Outbound {
         end: u64,
     ) -> MessageId {
         let id = self.take_id();
-        self.in_flight.push(
-            seq,
-            InFlight {
-                id: Some(id),
-                deadline,
-                ack: AckLevel::None,
-                overtakes: Lane::of(message.kind) != Lane::Messages,
-                told: false,
-                cancelled: false,
-                kept: None,
-            },
-        );
+        let entry = InFlight::new(Some(id), message, deadline, None);
+        self.in_flight.push(seq, entry);
         self.sending.push_back((end, seq));
         id
     }
@@ -301,20 +290,10 @@ pub(super) fn track(
     queued: &Queued,
     kept: Option<Box<Message>>,
 ) {
-    let ack = queued.message.ack;
-    in_flight.push(
-        seq,
-        InFlight {
-            id: queued.id,
-            deadline: queued.message.deadline,
-            ack,
-            overtakes: Lane::of(queued.message.kind) != Lane::Messages,
-            told: false,
-            cancelled: false,
-            kept,
-        },
-    );
-    if ack == AckLevel::None {
+    let message = &queued.message;
+    let entry = InFlight::new(queued.id, message, message.deadline, kept);
+    in_flight.push(seq, entry);
+    if message.ack == AckLevel::None {
         sending.push_back((u64::MAX, seq));
     }
 }
