@@ -252,6 +252,7 @@ impl<R: Runtime> Shared<R> {
         };
         let seq = if unbuffered { self.with(send) } else { None };
         let fate = seq.map(|seq| {
+            // What is left in the buffer tells what came of it.
             let _ = writer.write_once(&self.signals);
             if !writer.buf.has_remaining() {
                 return Fate::Known(Outcome::Sent);
@@ -288,6 +289,7 @@ impl<R: Runtime> Shared<R> {
                 }
                 continue;
             };
+            // To look costs nothing, to store as much as to lock.
             if self.write_again.load(Ordering::SeqCst) {
                 self.write_again.store(false, Ordering::SeqCst);
             }

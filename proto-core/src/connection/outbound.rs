@@ -460,8 +460,8 @@ impl Outbound {
         self.kept = None;
     }
 
-    /// A message that nothing is kept of was lost.
-    pub(super) fn lose_one(&mut self) {
+    /// Counts a message that went out in part, and of which nothing is kept.
+    pub(super) fn count_unknown(&mut self) {
         self.counts.unknown = self.counts.unknown.saturating_add(1);
     }
 

@@ -128,7 +128,7 @@ impl Connection {
     ) -> Option<MessageId> {
         self.advance(now);
         if self.end.is_some() {
-            self.outbound.lose_one();
+            self.outbound.count_unknown();
             return None;
         }
         self.unwritten = true;

@@ -2,14 +2,12 @@
 
 use crate::common;
 use bytes::Buf;
+use common::woken::counted;
 use common::{Pair, Rng, Side, builder, message};
 use sealpipe_core::session::{Session, Waiters};
 use sealpipe_core::{
-    AckLevel, Close, ConfigBuilder, Kind, Message, MessageId, Outcome, RecvBuf, SendBuf, Time,
+    AckLevel, Close, ConfigBuilder, Message, MessageId, Outcome, RecvBuf, SendBuf, Time,
 };
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
 use std::time::Duration;
 
 /// A session, what its driver holds, and its peer.
@@ -139,7 +137,7 @@ fn order_and_outcomes_are_those_of_the_queue() {
                 sender.answer();
             }
         }
-        while !sender.peer.connection.stats().messages_received.eq(&60) {
+        while sender.peer.connection.stats().messages_received < 60 {
             sender.write_all();
             sender.answer();
         }
@@ -228,7 +226,6 @@ fn what_has_to_wait_does() {
         assert_eq!(sender.through(&message), None, "{message:?}");
         assert!(!sender.output.has_remaining());
     }
-    assert_eq!(small.kind(), Kind::Message);
     assert!(sender.through(&small).is_some());
 }
 
@@ -281,25 +278,20 @@ fn others_may_follow_before_it_is_written() {
 /// The time that it does not ask for must not rouse the background at each message.
 #[test]
 fn the_background_sleeps_through_a_conversation() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let mut sender = Sender::new(builder(false));
-    let count = Arc::new(Count(AtomicUsize::new(0)));
-    sender.waiters.set_background(&Waker::from(count.clone()));
+    let (background, woken) = counted();
+    sender.waiters.set_background(&background);
     let mut look_at = sender.now;
-    let mut looks = 0;
+    let (mut looks, mut seen) = (0, 0);
     for _ in 0..1_000 {
         sender.now = sender.now.saturating_add(Duration::from_millis(1));
         assert!(sender.through(&Message::new("x")).is_some());
         sender.write(usize::MAX);
         sender.session.leave(true, &mut sender.waiters);
         sender.waiters.take_woken().wake();
-        let woken = count.0.swap(0, Ordering::Relaxed) > 0;
-        if woken || look_at <= sender.now {
+        let roused = woken() > seen;
+        seen = woken();
+        if roused || look_at <= sender.now {
             looks += 1;
             sender
                 .session

@@ -4,9 +4,8 @@ use sealpipe_driver::vocabulary::{AckLevel, Config, Key, Message, Outcome, Rejec
 use sealpipe_tests::{
     Adapter,
     api::{Connection, Listener},
-    eventually, place, within,
+    connected, eventually, place, within,
 };
-
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -120,11 +119,7 @@ async fn a_server_may_greet_first<R: Adapter>() {
 async fn what_is_there_is_taken_without_waiting<R: Adapter>() {
     for config in configs() {
         within(async {
-            let place = place();
-            let mut listener = R::bind(&place.endpoint, config.clone()).unwrap();
-            let (client, server) =
-                tokio::join!(R::connect(&place.endpoint, config), listener.accept());
-            let (client, server) = (client.unwrap(), server.unwrap());
+            let (client, server, _place) = connected::<R>(config.clone(), config).await;
             assert!(server.try_recv().is_none());
             for text in ["one", "two", "three"] {
                 client.send(text).await.unwrap();

@@ -11,6 +11,7 @@ pub mod lossy;
 pub mod raw;
 pub mod sim;
 pub mod strangers;
+pub mod woken;
 
 use bytes::Buf;
 use core::convert::Infallible;
