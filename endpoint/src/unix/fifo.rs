@@ -251,11 +251,16 @@ pub struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Of a listener that ended meanwhile; it left this file to us.
-        if !self.pair.is_there() {
+        // A listener that ends while somebody has the turn leaves the file to them.
+        let listened = self.pair.is_there();
+        if !listened {
             self.lock.remove(&self.pair.directory);
         }
         self.lock.release();
+        // It may have ended between the look and the release.
+        if listened && !self.pair.is_there() {
+            drop(self.pair.take_turn());
+        }
     }
 }
 
