@@ -6,7 +6,7 @@ use async_io::os::windows::Waitable;
 use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
-use sealpipe_endpoint::{PipeInstance, PipeReader, PipeWriter};
+use sealpipe_endpoint::{PipeEvent, PipeInstance, PipeReader, PipeWriter};
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
@@ -18,12 +18,11 @@ use std::{
 
 /// An event that async-io waits for.
 #[derive(Debug)]
-struct Event(Arc<Waitable<OwnedHandle>>);
+struct Event(Arc<Waitable<PipeEvent>>);
 
 impl Event {
-    fn new(event: BorrowedHandle<'_>) -> io::Result<Event> {
-        let event = Waitable::new(event.try_clone_to_owned()?)?;
-        Ok(Event(Arc::new(event)))
+    fn new(event: &PipeEvent) -> io::Result<Event> {
+        Ok(Event(Arc::new(Waitable::new(event.clone())?)))
     }
 
     /// Calls `attempt` until it does not say that it would block. The event is only

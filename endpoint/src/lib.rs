@@ -107,8 +107,8 @@ pub use unix::{
 };
 #[cfg(windows)]
 pub use windows::{
-    Claim, Event, Listener, PipeEnd, PipeInstance, PipeReader, PipeWriter, Stream, WAIT_MOST,
-    client_of, permissions_of, pipe_end, pipe_halves, server_of, wait_any,
+    Claim, Event, Listener, PipeEnd, PipeEvent, PipeInstance, PipeReader, PipeWriter, Stream,
+    WAIT_MOST, client_of, permissions_of, pipe_end, pipe_halves, server_of, wait_any,
 };
 
 /// Claims the endpoint and listens on it, with the default [`ListenOptions`].

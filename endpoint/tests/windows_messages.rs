@@ -2,12 +2,12 @@
 #![cfg(windows)]
 
 use std::io::{ErrorKind, Result};
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::AsHandle as _;
 use std::time::Duration;
 
 use sealpipe_endpoint::{
-    Access, Endpoint, ListenOptions, PipeInstance, PipeReader, PipeWriter, connect, pipe_halves,
-    wait_any,
+    Access, Endpoint, ListenOptions, PipeEvent, PipeInstance, PipeReader, PipeWriter, connect,
+    pipe_halves, wait_any,
 };
 
 /// How long anything may take that is going to happen.
@@ -30,13 +30,14 @@ fn pair(test: &str) -> (Halves, Halves) {
 /// Waits until it would not block.
 fn until<H, T>(
     half: &mut H,
-    event: fn(&H) -> BorrowedHandle<'_>,
+    event: fn(&H) -> &PipeEvent,
     mut attempt: impl FnMut(&mut H) -> Result<T>,
 ) -> Result<T> {
     loop {
         match attempt(half) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                wait_any(&[event(half)], Some(DEADLINE)).unwrap().unwrap();
+                let woken = wait_any(&[event(half).as_handle()], Some(DEADLINE));
+                woken.unwrap().expect("it takes too long");
             }
             result => return result,
         }

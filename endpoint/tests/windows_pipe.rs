@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Result, Write as _};
 use std::os::windows::fs::OpenOptionsExt as _;
-use std::os::windows::io::{AsRawHandle as _, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, OwnedHandle};
 use std::thread;
 
 use sealpipe_endpoint::{
-    Access, Endpoint, PipeInstance, PipeReader, PipeWriter, User, client_of, connect,
+    Access, Endpoint, PipeEvent, PipeInstance, PipeReader, PipeWriter, User, client_of, connect,
     is_end_of_stream, listen, pipe_halves, server_of,
 };
 use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
@@ -44,7 +44,8 @@ fn pair(test: &str) -> (Halves, Halves) {
     (server.into_halves().unwrap(), pipe_halves(client).unwrap())
 }
 
-fn is_set(event: BorrowedHandle<'_>) -> bool {
+fn is_set(event: &PipeEvent) -> bool {
+    let event = event.as_handle();
     // SAFETY: the handle is borrowed for the call.
     match unsafe { WaitForSingleObject(event.as_raw_handle(), 0) } {
         WAIT_OBJECT_0 => true,
@@ -53,7 +54,8 @@ fn is_set(event: BorrowedHandle<'_>) -> bool {
     }
 }
 
-fn wait(event: BorrowedHandle<'_>) {
+fn wait(event: &PipeEvent) {
+    let event = event.as_handle();
     // SAFETY: the handle is borrowed for the call.
     let result = unsafe { WaitForSingleObject(event.as_raw_handle(), DEADLINE) };
     assert_eq!(result, WAIT_OBJECT_0);
@@ -70,7 +72,7 @@ fn would_block<T: std::fmt::Debug>(result: Result<T>) -> bool {
 /// Waits until it would not block.
 fn until<H, T: std::fmt::Debug>(
     half: &mut H,
-    event: fn(&H) -> BorrowedHandle<'_>,
+    event: fn(&H) -> &PipeEvent,
     mut attempt: impl FnMut(&mut H) -> Result<T>,
 ) -> Result<T> {
     loop {

@@ -10,12 +10,13 @@ use sealpipe_blocking::pipecom::{
     Code, Error, ListenOptions, Listener, Outcome, Pipe, SendOptions,
 };
 use sealpipe_endpoint::{
-    Endpoint, ListenOptions as ListenOptionsOfPipe, PipeInstance, PipeReader, PipeWriter, wait_any,
+    Endpoint, ListenOptions as ListenOptionsOfPipe, PipeEvent, PipeInstance, PipeReader,
+    PipeWriter, wait_any,
 };
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Write},
-    os::windows::io::BorrowedHandle,
+    os::windows::io::AsHandle as _,
     sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
@@ -122,13 +123,13 @@ fn those_that_connect_and_say_nothing_hold_up_nobody() {
 /// Tries until it would not block.
 fn until<H, T>(
     half: &mut H,
-    event: fn(&H) -> BorrowedHandle<'_>,
+    event: fn(&H) -> &PipeEvent,
     mut attempt: impl FnMut(&mut H) -> std::io::Result<T>,
 ) -> T {
     loop {
         match attempt(half) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let woken = wait_any(&[event(half)], Some(DEADLINE)).unwrap();
+                let woken = wait_any(&[event(half).as_handle()], Some(DEADLINE)).unwrap();
                 woken.expect("it takes too long");
             }
             result => return result.unwrap(),

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use sealpipe_endpoint::{
-    Access, Address, Claim, Connected, Endpoint, Event, ListenOptions, Peer, PipeEnd, PipeInstance,
-    PipeReader, PipeWriter, client_of, pipe_end, pipe_halves, server_of, wait_any,
+    Access, Address, Claim, Connected, Endpoint, Event, ListenOptions, Peer, PipeEnd, PipeEvent,
+    PipeInstance, PipeReader, PipeWriter, client_of, pipe_end, pipe_halves, server_of, wait_any,
 };
 
 use super::LocalStream;
@@ -52,7 +52,7 @@ struct Half<T> {
     /// None once both directions are shut, which closes the pipe.
     half: Mutex<Option<T>>,
     /// Its event, for waiting without the lock.
-    event: OwnedHandle,
+    event: PipeEvent,
 }
 
 struct Reading {
@@ -94,8 +94,8 @@ impl Stream {
         local: Addr,
         peer: Addr,
     ) -> io::Result<Stream> {
-        let read_event = reader.event().try_clone_to_owned()?;
-        let write_event = writer.event().try_clone_to_owned()?;
+        let read_event = reader.event().clone();
+        let write_event = writer.event().clone();
         Ok(Stream(Arc::new(Shared {
             local,
             peer,
@@ -286,12 +286,7 @@ impl Stream {
 
 impl Settings {
     /// Waits until the half is worth another attempt or these are out of date.
-    fn wait(
-        &self,
-        half: &OwnedHandle,
-        start: Instant,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    fn wait(&self, half: &PipeEvent, start: Instant, timeout: Option<Duration>) -> io::Result<()> {
         if self.nonblocking {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -426,7 +421,9 @@ impl Listener {
             if *lock(&self.0.nonblocking) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let mut events: Vec<_> = waiting.iter().map(PipeInstance::event).collect();
+            let mut events: Vec<_> = (waiting.iter())
+                .map(|instance| instance.event().as_handle())
+                .collect();
             events.push(self.0.no_waiting.as_handle());
             wait(&events, None)?;
         }

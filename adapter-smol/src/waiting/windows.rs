@@ -2,19 +2,14 @@
 
 use super::Few;
 use async_io::os::windows::Waitable;
-use sealpipe_endpoint::{Event, WAIT_MOST, wait_any};
-use std::{
-    io,
-    os::windows::io::{AsHandle, OwnedHandle},
-    sync::Arc,
-    time::Instant,
-};
+use sealpipe_endpoint::{Event, PipeEvent, WAIT_MOST, wait_any};
+use std::{io, os::windows::io::AsHandle, sync::Arc, time::Instant};
 
 /// How many sources one thread waits for: all that the system can but the alarm.
 pub(super) const MOST: usize = WAIT_MOST - 1;
 
 /// The event of a direction of a pipe.
-pub(crate) struct Source(pub(crate) Arc<Waitable<OwnedHandle>>);
+pub(crate) struct Source(pub(crate) Arc<Waitable<PipeEvent>>);
 
 impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {

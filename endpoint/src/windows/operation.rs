@@ -3,10 +3,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::windows::io::{
-    AsHandle as _, AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle,
-};
-use std::ptr::{self, NonNull};
+use std::os::windows::io::{AsHandle as _, AsRawHandle as _, OwnedHandle};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -14,9 +12,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_MORE_DATA, HANDLE,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
-use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 
 use super::listen::is;
+use super::pipe_event::PipeEvent;
 
 /// Room for one operation at a time. Dropped, it cancels the one in flight and
 /// waits for its end, and touches no other on the same pipe.
@@ -25,7 +23,7 @@ pub(super) struct Operation {
     pipe: Arc<OwnedHandle>,
     /// Manual-reset. Set unless an operation is in flight that has not ended;
     /// the system resets it when an operation starts and sets it at its end.
-    event: OwnedHandle,
+    event: PipeEvent,
     /// The system's while an operation is in flight, and so never touched
     /// through a reference.
     overlapped: NonNull<OVERLAPPED>,
@@ -42,17 +40,9 @@ unsafe impl Sync for Operation {}
 
 impl Operation {
     pub(super) fn new(pipe: Arc<OwnedHandle>) -> io::Result<Operation> {
-        // SAFETY: the null pointers stand for no attributes (so it is not
-        // inherited) and no name.
-        let event = unsafe { CreateEventW(ptr::null(), 1, 1, ptr::null()) };
-        if event.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call succeeded, so this is an open handle that nobody
-        // else owns.
-        let event = unsafe { OwnedHandle::from_raw_handle(event) };
+        let event = PipeEvent::take()?;
         let overlapped = Box::new(OVERLAPPED {
-            hEvent: event.as_raw_handle(),
+            hEvent: event.as_handle().as_raw_handle(),
             ..OVERLAPPED::default()
         });
         Ok(Operation {
@@ -68,8 +58,8 @@ impl Operation {
         &self.pipe
     }
 
-    pub(super) fn event(&self) -> BorrowedHandle<'_> {
-        self.event.as_handle()
+    pub(super) fn event(&self) -> &PipeEvent {
+        &self.event
     }
 
     /// Whether an operation was started whose end was not seen yet.
@@ -104,7 +94,7 @@ impl Operation {
             if !is(&error, ERROR_IO_PENDING) && !is(&error, ERROR_MORE_DATA) {
                 tracing::trace!(?pipe, %error, "{name}");
                 // The call may have reset it before it failed.
-                self.set_event();
+                self.event.set();
                 return Poll::Ready(Err(error));
             }
         }
@@ -121,11 +111,10 @@ impl Operation {
             // The event may still be set: the system sets it a moment after
             // the result is there, so it can be that of the operation before.
             // It must not stay so, or whoever waits for it would spin.
-            // SAFETY: the handle is open.
-            unsafe { ResetEvent(self.event.as_raw_handle()) };
+            self.event.reset();
             result = self.result(false);
             if result.is_ready() {
-                self.set_event();
+                self.event.set();
             }
         }
         tracing::trace!(pipe = ?self.pipe.as_raw_handle(), ?result, "GetOverlappedResult");
@@ -178,11 +167,6 @@ impl Operation {
         }
         Poll::Ready(Err(error))
     }
-
-    fn set_event(&self) {
-        // SAFETY: the handle is open.
-        unsafe { SetEvent(self.event.as_raw_handle()) };
-    }
 }
 
 impl Drop for Operation {
@@ -194,5 +178,6 @@ impl Drop for Operation {
         // SAFETY: it came from a Box and is freed once, and nothing is in
         // flight that would use it.
         drop(unsafe { Box::from_raw(self.overlapped.as_ptr()) });
+        self.event.clone().give_back();
     }
 }

@@ -23,6 +23,7 @@ use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, GetNamedPipeInfo, PIPE
 
 use super::listen::is;
 use super::operation::Operation;
+use super::pipe_event::PipeEvent;
 use crate::is_end_of_stream;
 
 /// The most that one write takes: what a pipe buffers unless told otherwise.
@@ -153,11 +154,10 @@ impl PipeReader {
         Ok(message)
     }
 
-    /// For waiting, with `WaitForSingleObject` and its like: set unless the
-    /// last call returned `WouldBlock` and the reason for that still holds.
-    /// It is a hint, and may now and then be set for nothing.
+    /// Set unless the last call returned `WouldBlock` and the reason for that
+    /// still holds.
     #[must_use]
-    pub fn event(&self) -> BorrowedHandle<'_> {
+    pub fn event(&self) -> &PipeEvent {
         self.operation.event()
     }
 
@@ -356,11 +356,9 @@ impl PipeWriter {
         }
     }
 
-    /// For waiting, with `WaitForSingleObject` and its like: set unless a
-    /// write is in flight. It is a hint, and may now and then be set for
-    /// nothing.
+    /// Set unless a write is in flight.
     #[must_use]
-    pub fn event(&self) -> BorrowedHandle<'_> {
+    pub fn event(&self) -> &PipeEvent {
         self.operation.event()
     }
 
@@ -439,11 +437,9 @@ impl PipeInstance {
         unsafe { self.operation.start("ConnectNamedPipe", call) }
     }
 
-    /// For waiting, with `WaitForSingleObject` and its like: set unless it
-    /// waits for a client. It is a hint, and may now and then be set for
-    /// nothing.
+    /// Set unless it waits for a client.
     #[must_use]
-    pub fn event(&self) -> BorrowedHandle<'_> {
+    pub fn event(&self) -> &PipeEvent {
         self.operation.event()
     }
 

@@ -120,9 +120,9 @@ impl Port {
             let mut events: Vec<BorrowedHandle<'_>> = vec![stop.event.as_handle()];
             for slot in &self.slots {
                 match slot {
-                    Slot::Waiting(instance) => events.push(instance.event()),
+                    Slot::Waiting(instance) => events.push(instance.event().as_handle()),
                     Slot::Connected { reader, until, .. } => {
-                        events.push(reader.event());
+                        events.push(reader.event().as_handle());
                         soonest = soonest.sooner(*until);
                     }
                 }

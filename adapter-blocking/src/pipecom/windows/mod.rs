@@ -9,11 +9,11 @@ pub(super) use send::attempt;
 
 use std::{
     fmt, io,
-    os::windows::io::BorrowedHandle,
+    os::windows::io::AsHandle as _,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use sealpipe_endpoint::{Endpoint, Event, wait_any};
+use sealpipe_endpoint::{Endpoint, Event, PipeEvent, wait_any};
 
 use super::deadline::Deadline;
 
@@ -71,7 +71,7 @@ impl Stop {
 fn until<T, H>(
     half: &mut H,
     deadline: Deadline,
-    event: fn(&H) -> BorrowedHandle<'_>,
+    event: fn(&H) -> &PipeEvent,
     mut attempt: impl FnMut(&mut H) -> io::Result<T>,
 ) -> io::Result<Option<T>> {
     loop {
@@ -82,6 +82,6 @@ fn until<T, H>(
         if deadline.is_over() {
             return Ok(None);
         }
-        wait_any(&[event(half)], deadline.left())?;
+        wait_any(&[event(half).as_handle()], deadline.left())?;
     }
 }

@@ -1,0 +1,63 @@
+//! The events of operations on pipes: those that are done with serve the next ones.
+//!
+//! They are not closed for a reason that Wine gives. Its thread for registered waits
+//! (`RegisterWaitForSingleObject`, by which async-io waits) hears of the end of a wait
+//! only later, and until then waits for whatever has got the handle's number since. That
+//! may be the end of another thread's `WriteFile`: if the wait takes it away, the call
+//! reports `ERROR_INVALID_HANDLE` after it has written everything.
+
+use std::io;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::wait::Event;
+
+/// The most that are kept: what 500 connections use.
+const KEPT: usize = 1_000;
+
+static UNUSED: Mutex<Vec<PipeEvent>> = Mutex::new(Vec::new());
+
+/// Says when to look at a pipe again, for waiting with `WaitForSingleObject` and its
+/// like. It is a hint, and may now and then be set for nothing.
+///
+/// A clone can be kept for longer than what it belongs to, and means nothing then.
+#[derive(Clone, Debug)]
+pub struct PipeEvent(Arc<Event>);
+
+impl PipeEvent {
+    /// One that is set.
+    pub(super) fn take() -> io::Result<PipeEvent> {
+        let event = match unused().pop() {
+            Some(event) => event,
+            None => PipeEvent(Arc::new(Event::new()?)),
+        };
+        event.set();
+        Ok(event)
+    }
+
+    /// Keeps it for the next operation.
+    pub(super) fn give_back(self) {
+        let mut unused = unused();
+        if unused.len() < KEPT {
+            unused.push(self);
+        }
+    }
+
+    pub(super) fn set(&self) {
+        self.0.set();
+    }
+
+    pub(super) fn reset(&self) {
+        self.0.reset();
+    }
+}
+
+impl AsHandle for PipeEvent {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.0.as_handle()
+    }
+}
+
+fn unused() -> MutexGuard<'static, Vec<PipeEvent>> {
+    UNUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
