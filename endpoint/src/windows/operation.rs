@@ -178,6 +178,5 @@ impl Drop for Operation {
         // SAFETY: it came from a Box and is freed once, and nothing is in
         // flight that would use it.
         drop(unsafe { Box::from_raw(self.overlapped.as_ptr()) });
-        self.event.clone().give_back();
     }
 }

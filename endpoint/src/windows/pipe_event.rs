@@ -15,7 +15,7 @@ use super::wait::Event;
 /// The most that are kept: what 500 connections use.
 const KEPT: usize = 1_000;
 
-static UNUSED: Mutex<Vec<PipeEvent>> = Mutex::new(Vec::new());
+static UNUSED: Mutex<Vec<Arc<Event>>> = Mutex::new(Vec::new());
 
 /// Says when to look at a pipe again, for waiting with `WaitForSingleObject` and its
 /// like. It is a hint, and may now and then be set for nothing.
@@ -29,18 +29,10 @@ impl PipeEvent {
     pub(super) fn take() -> io::Result<PipeEvent> {
         let event = match unused().pop() {
             Some(event) => event,
-            None => PipeEvent(Arc::new(Event::new()?)),
+            None => Arc::new(Event::new()?),
         };
         event.set();
-        Ok(event)
-    }
-
-    /// Keeps it for the next operation.
-    pub(super) fn give_back(self) {
-        let mut unused = unused();
-        if unused.len() < KEPT {
-            unused.push(self);
-        }
+        Ok(PipeEvent(event))
     }
 
     pub(super) fn set(&self) {
@@ -52,12 +44,24 @@ impl PipeEvent {
     }
 }
 
+impl Drop for PipeEvent {
+    fn drop(&mut self) {
+        // Not before the last clone: nobody waits twice for one event.
+        if Arc::get_mut(&mut self.0).is_some() {
+            let mut unused = unused();
+            if unused.len() < KEPT {
+                unused.push(self.0.clone());
+            }
+        }
+    }
+}
+
 impl AsHandle for PipeEvent {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.0.as_handle()
     }
 }
 
-fn unused() -> MutexGuard<'static, Vec<PipeEvent>> {
+fn unused() -> MutexGuard<'static, Vec<Arc<Event>>> {
     UNUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
