@@ -1,32 +1,82 @@
 //! A client that connects again, for plain threads.
 
-use crate::{ConnectOptions, Error, Incoming, RequestError, SendError, SubscribeError};
+use crate::{
+    ConnectOptions, Error, EventError, Incoming, Interrupter, RequestError, SendError,
+    SubscribeError,
+    calls::{Calls, Limit},
+    request::interrupted,
+};
 use bytes::Bytes;
 use sealpipe_core::{Message, Outcome, session::Backlog};
 use sealpipe_driver::{Change, Update};
 use sealpipe_endpoint::Endpoint;
-use sealpipe_smol::{Smol, block_on};
-use std::time::Duration;
+use sealpipe_smol::Smol;
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// A client that connects when it is first used, and again when it is used after a
 /// loss or a disconnect; see [`sealpipe_driver::ReconnectingClient`]. Clones share
-/// the connection.
-#[derive(Debug, Clone)]
-pub struct ReconnectingClient(sealpipe_driver::ReconnectingClient<Smol>);
+/// the connection, and have time limits and an [`Interrupter`] of their own.
+#[derive(Debug)]
+pub struct ReconnectingClient {
+    inner: sealpipe_driver::ReconnectingClient<Smol>,
+    calls: Arc<Calls>,
+}
+
+impl Clone for ReconnectingClient {
+    /// With the same time limits to begin with.
+    fn clone(&self) -> ReconnectingClient {
+        ReconnectingClient {
+            inner: self.inner.clone(),
+            calls: Arc::new(self.calls.again()),
+        }
+    }
+}
 
 impl ReconnectingClient {
     /// A client of the server at `endpoint`; `options` say how long each connecting
     /// may take and how often it is tried. Nothing happens yet.
     pub fn new(endpoint: Endpoint, options: ConnectOptions) -> ReconnectingClient {
-        let inner = sealpipe_driver::ReconnectingClient::new(endpoint, options.0);
-        ReconnectingClient(inner)
+        ReconnectingClient {
+            inner: sealpipe_driver::ReconnectingClient::new(endpoint, options.0),
+            calls: Arc::default(),
+        }
     }
 
     /// The same, telling `observe` whenever it is connected or has lost that. To be
     /// called before the client is used: later it changes nothing.
     #[must_use]
     pub fn with_observer(self, observe: impl Fn(&Change) + Send + Sync + 'static) -> Self {
-        ReconnectingClient(self.0.with_observer(observe))
+        ReconnectingClient {
+            inner: self.inner.with_observer(observe),
+            calls: self.calls,
+        }
+    }
+
+    /// How long [`recv`](Self::recv) waits, connecting included; `None`, for as long as
+    /// it takes, unless set.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.calls.set_read_timeout(timeout);
+    }
+
+    /// How long the other calls wait at most, connecting included; `None`, the default,
+    /// for as long as the options and the configuration say.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.calls.set_write_timeout(timeout);
+    }
+
+    /// How long [`recv`](Self::recv) waits.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.calls.read_timeout()
+    }
+
+    /// How long the other calls wait.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.calls.write_timeout()
+    }
+
+    /// Ends this handle's calls from another thread.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.calls.clone())
     }
 
     /// As [`Connection::send`](crate::Connection::send); what surely was not sent is
@@ -34,9 +84,13 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`Connection::send`](crate::Connection::send);
-    /// [`SendError::NotConnected`] if there is no server.
+    /// [`SendError::NotConnected`] if there is no server; [`SendError::Unknown`] after
+    /// the write timeout, or if another thread ended the call.
     pub fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
-        block_on(self.0.send(message))
+        let sent = self
+            .calls
+            .run(self.calls.writing(), self.inner.send(message));
+        sent.unwrap_or(Err(SendError::Unknown(None)))
     }
 
     /// As [`Connection::request`](crate::Connection::request); what surely was not
@@ -50,15 +104,19 @@ impl ReconnectingClient {
         payload: impl Into<Bytes>,
         deadline: Duration,
     ) -> Result<Bytes, RequestError> {
-        block_on(self.0.request(payload, deadline))
+        let limit = self.calls.writing();
+        let asked = self.calls.run(limit, self.inner.request(payload, deadline));
+        asked.unwrap_or_else(|_| Err(interrupted()))
     }
 
     /// The next message of the server's, over whichever connection it comes.
     ///
     /// # Errors
-    /// As [`ConnectOptions::connect`], if there is no server any more.
+    /// As [`ConnectOptions::connect`], if there is no server any more. [`Error::Timeout`]
+    /// after the read timeout, [`Error::Interrupted`] if another thread ended the call:
+    /// nothing is lost, and the next call goes on.
     pub fn recv(&self) -> Result<Incoming, Error> {
-        block_on(self.0.recv())
+        self.run("receiving", self.calls.reading(), self.inner.recv())
     }
 
     /// Asks for the events that match `pattern`, on every connection anew.
@@ -70,30 +128,72 @@ impl ReconnectingClient {
         pattern: &str,
         backlog: Backlog,
     ) -> Result<LastingSubscription, SubscribeError> {
-        block_on(self.0.subscribe(pattern, backlog)).map(LastingSubscription)
+        let limit = self.calls.writing();
+        match self
+            .calls
+            .run(limit, self.inner.subscribe(pattern, backlog))
+        {
+            Ok(inner) => Ok(LastingSubscription {
+                inner: inner?,
+                calls: Arc::new(self.calls.again()),
+            }),
+            Err(_) => Err(interrupted().into()),
+        }
     }
 
     /// Ends the connection, if there is one, when all that was sent has arrived. The
     /// next use makes another one.
     ///
     /// # Errors
-    /// As [`Connection::finish`](crate::Connection::finish).
+    /// As [`Connection::finish`](crate::Connection::finish), but a call that ends early
+    /// lets go of the connection.
     pub fn finish(&self) -> Result<(), Error> {
-        block_on(self.0.finish())
+        let limit = self.calls.writing();
+        self.run("finishing the connection", limit, self.inner.finish())
+    }
+
+    fn run<T>(
+        &self,
+        doing: &'static str,
+        limit: Limit,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let done = self.calls.run(limit, call);
+        done.unwrap_or_else(|ended| Err(ended.error(doing)))
     }
 }
 
 /// A subscription that outlasts connections.
 #[derive(Debug)]
-pub struct LastingSubscription(sealpipe_driver::LastingSubscription<Smol>);
+pub struct LastingSubscription {
+    inner: sealpipe_driver::LastingSubscription<Smol>,
+    calls: Arc<Calls>,
+}
 
 impl LastingSubscription {
-    /// What comes next.
+    /// What comes next. Waits for as long as it takes, or the handle's read timeout.
     ///
     /// # Errors
-    /// [`SubscribeError`] if the subscriber was too slow, the server does not agree
-    /// any more, or there is no server any more.
-    pub fn recv(&mut self) -> Result<Update, SubscribeError> {
-        block_on(self.0.recv())
+    /// [`EventError::Ended`] if the subscriber was too slow, the server does not agree
+    /// any more, or there is no server any more; [`EventError::Call`] after the read
+    /// timeout, or if another thread ended the call: nothing is lost, and the next call
+    /// goes on.
+    pub fn recv(&mut self) -> Result<Update, EventError> {
+        let limit = self.calls.reading();
+        match self.calls.run(limit, self.inner.recv()) {
+            Ok(update) => Ok(update?),
+            Err(ended) => Err(EventError::Call(ended.error("waiting for an event"))),
+        }
+    }
+
+    /// How long [`recv`](Self::recv) waits; `None`, for as long as it takes, unless the
+    /// client's handle had a read timeout.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.calls.set_read_timeout(timeout);
+    }
+
+    /// Ends the calls from another thread.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.calls.clone())
     }
 }

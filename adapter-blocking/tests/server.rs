@@ -4,9 +4,9 @@
 mod common;
 use common::{Place, place};
 use sealpipe_blocking::{
-    AckLevel, Backlog, Client, Config, ConnectOptions, Connection, EventError, Handler, Happening,
-    Incoming, Message, Outcome, Overflow, ReconnectingClient, Rejection, RemoteError, Request,
-    RequestError, Response, SendError, Server, ServerOptions, SubscribeError, Update,
+    AckLevel, Backlog, Client, Config, ConnectOptions, Connection, Error, EventError, Handler,
+    Happening, Incoming, Message, Outcome, Overflow, ReconnectingClient, Rejection, RemoteError,
+    Request, RequestError, Response, SendError, Server, ServerOptions, SubscribeError, Update,
 };
 use std::{
     sync::{Mutex, mpsc},
@@ -185,6 +185,63 @@ fn a_client_connects_again() {
     second.publish("topic", "c").unwrap();
     assert!(matches!(events.recv().unwrap(), Update::Event(event) if event.payload == "c"));
     client.finish().unwrap();
+}
+
+#[test]
+fn the_calls_of_a_client_that_connects_again_can_be_ended() {
+    let place = place();
+    let options = ConnectOptions::new(Config::default())
+        .wait_for_server(true)
+        .timeout(LIMIT);
+    let client = ReconnectingClient::new(place.endpoint.clone(), options);
+    client.set_read_timeout(Some(Duration::from_millis(10)));
+    client.set_write_timeout(Some(Duration::from_millis(10)));
+    // There is no server yet.
+    let ended = client.recv().unwrap_err();
+    assert!(matches!(ended, Error::Timeout { .. }), "{ended:?}");
+    let sent = client.send("lost").unwrap_err();
+    assert!(matches!(sent, SendError::Unknown(None)), "{sent:?}");
+    let refused = client.subscribe("**", Backlog::default()).unwrap_err();
+    assert!(matches!(refused, SubscribeError::Refused(_)), "{refused:?}");
+
+    // A clone has the limits that it was made with, and then its own.
+    let other = client.clone();
+    assert_eq!(other.write_timeout(), client.write_timeout());
+    other.set_read_timeout(None);
+    other.set_write_timeout(None);
+    let interrupter = other.interrupter();
+    let (told, tells) = mpsc::channel();
+    let blocked = thread::spawn(move || {
+        told.send(other.recv().map(drop)).unwrap();
+        other
+    });
+    interrupter.interrupt();
+    let ended = tells.recv_timeout(LIMIT).unwrap();
+    assert!(matches!(ended, Err(Error::Interrupted { .. })), "{ended:?}");
+    let other = blocked.join().unwrap();
+    interrupter.clear();
+
+    // Nothing is lost by it.
+    let server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
+    let mut events = other.subscribe("**", Backlog::default()).unwrap();
+    events.set_read_timeout(Some(Duration::from_millis(1)));
+    let ended = events.recv().unwrap_err();
+    assert!(
+        matches!(ended, EventError::Call(Error::Timeout { .. })),
+        "{ended:?}"
+    );
+    events.set_read_timeout(None);
+    events.interrupter().interrupt();
+    let ended = events.recv().unwrap_err();
+    assert!(
+        matches!(ended, EventError::Call(Error::Interrupted { .. })),
+        "{ended:?}"
+    );
+    events.interrupter().clear();
+    assert_eq!(server.publish("topic", "c").unwrap(), 1);
+    assert!(matches!(events.recv().unwrap(), Update::Event(event) if event.payload == "c"));
+    assert_eq!(server.clients().len(), 1);
+    server.stop(LIMIT);
 }
 
 #[test]
