@@ -49,6 +49,11 @@ pub(crate) enum Op {
         which: u8,
         code: u8,
     },
+    /// Past the queue, with so many bytes written at once.
+    SendThrough {
+        size: u16,
+        bytes: u16,
+    },
     Cancel {
         which: u8,
     },
@@ -100,6 +105,10 @@ impl<'a> Arbitrary<'a> for Ops {
 fn op(which: u8, u: &mut Unstructured<'_>) -> arbitrary::Result<Op> {
     Ok(match which % 32 {
         _ if which == 63 => Op::Reconnect,
+        _ if which == 62 => Op::SendThrough {
+            size: u.arbitrary()?,
+            bytes: u.arbitrary()?,
+        },
         0..=4 => Op::Send {
             size: u.arbitrary()?,
             how: u.arbitrary()?,

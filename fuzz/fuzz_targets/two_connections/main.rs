@@ -145,6 +145,7 @@ impl World {
             Op::SendUntil { size, how, millis } => {
                 self.send(i, size.into(), how, Some(millis), false);
             }
+            Op::SendThrough { size, bytes } => self.send_through(i, size.into(), bytes.into()),
             Op::Reserved { size, how, used } => self.reserved(i, size.into(), how, used),
             Op::Recv { most } => self.recv(i, most.into()),
             Op::Settle { which, code } => self.settle(i, which.into(), code),
@@ -234,6 +235,34 @@ impl World {
             }
             Err(error) => party.refused(&error.reason, size),
         }
+    }
+
+    fn send_through(&mut self, i: usize, size: usize, bytes: usize) {
+        let party = &mut self.parties[i];
+        if party.fresh.is_some() {
+            return;
+        }
+        let tag = party.sent.len();
+        let size = party.size(size);
+        let payload: Vec<u8> = (0..size).map(|at| byte(tag, at)).collect();
+        let message = Message::correlated(Kind::Reply, tag as u64, payload).expect("valid");
+        let (ack, size) = (message.ack(), message.size());
+        let Side {
+            connection, output, ..
+        } = &mut party.side;
+        let Some(seq) = connection.write_through(&message, output) else {
+            return;
+        };
+        let n = output.chunk().len().min(bytes);
+        if !self.broken[i] {
+            self.wires[i].extend(&output.chunk()[..n]);
+        }
+        output.advance(n);
+        let id = match output.has_remaining() {
+            true => connection.expect_through(self.now, seq, &message, output),
+            false => None,
+        };
+        party.accepted(id, ack, size, false);
     }
 
     fn reserved(&mut self, i: usize, size: usize, how: u8, used: bool) {

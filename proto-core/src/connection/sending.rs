@@ -118,8 +118,9 @@ impl Connection {
     }
 
     /// Tracks message `seq`, which was [written through](Self::write_through), and which
-    /// the driver could not write at once. `None` if the connection has ended meanwhile.
-    pub(crate) fn expect_through(
+    /// the driver could not write at once: its outcome comes as an event. `None` if the
+    /// connection has ended meanwhile, and what became of the message is not known.
+    pub fn expect_through(
         &mut self,
         now: Time,
         seq: u64,

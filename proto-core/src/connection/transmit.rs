@@ -142,12 +142,15 @@ impl Connection {
     }
 
     /// Writes a small message of level *none* straight into `output`, if nothing has to go
-    /// before it: it is sent when the driver has written that. Where that takes more than
-    /// one write, its outcome is to be [expected](Self::expect_through), by its number,
-    /// which is returned: others may have followed by then. What cannot be sealed ends the
-    /// connection.
+    /// before it: a third of what [`send`](Self::send) and
+    /// [`poll_transmit`](Self::poll_transmit) cost. `None` if it has to be queued.
+    ///
+    /// The message is sent when the driver has written `output`, which it does now. Where
+    /// that takes more than one write, its outcome is to be
+    /// [expected](Self::expect_through), by its number, which is returned: others may have
+    /// followed by then. What cannot be sealed ends the connection.
     #[inline]
-    pub(crate) fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
+    pub fn write_through(&mut self, message: &Message, output: &mut SendBuf) -> Option<u64> {
         // Nothing that is a matter of time: the deadline of a request, or a PING.
         let fit = message.ack == AckLevel::None && message.kind != Kind::Request;
         let first = !self.unwritten && self.raw.is_empty() && !output.has_remaining();
