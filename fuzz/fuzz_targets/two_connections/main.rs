@@ -190,7 +190,7 @@ impl World {
                     self.wires = Default::default();
                 }
             }
-            Op::Reconnect => self.reconnect(),
+            Op::Reconnect => drop(self.reconnect()),
         }
         self.look(i);
     }
@@ -456,7 +456,6 @@ impl World {
                 }
                 self.look(i);
             }
-            self.reconnect();
             let before = self.parties.each_ref().map(|p| p.got.len());
             self.run();
             if self
@@ -471,6 +470,10 @@ impl World {
                 .iter()
                 .any(|p| p.side.connection.has_messages());
             if waiting || self.parties.each_ref().map(|p| p.got.len()) != before {
+                continue;
+            }
+            // Before any time passes: what waits for the other stream would expire.
+            if self.reconnect() {
                 continue;
             }
             let due = self.parties.iter().filter(|p| !p.gone);

@@ -6,18 +6,18 @@ use sealpipe_fuzz::common::{Rng, Side, lossy::new_stream};
 
 impl World {
     /// The initiator opens another stream, if it is suspended and the responder is not
-    /// at its end.
-    pub(crate) fn reconnect(&mut self) {
+    /// at its end; says whether it did.
+    pub(crate) fn reconnect(&mut self) -> bool {
         let wants = self.parties[0].side.connection.wants_stream();
         if !wants || !self.parties[0].read_end || self.parties[1].gone {
-            return;
+            return false;
         }
         // What the responder has not read of the old stream it reads first.
         self.read(1, usize::MAX);
         self.look(1);
         let [initiator, responder] = &mut self.parties;
         if responder.side.connection.end().is_some() {
-            return;
+            return false;
         }
         self.wires = Default::default();
         self.broken = [false; 2];
@@ -32,6 +32,7 @@ impl World {
         responder.fresh = Some(fresh);
         initiator.read_end = false;
         responder.read_end = false;
+        true
     }
 
     /// What the responder's driver does with a stream that is to be resumed over.
