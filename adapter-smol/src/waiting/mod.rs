@@ -29,6 +29,9 @@ use std::{
 };
 pub(crate) use system::Source;
 
+/// How often a future may wake itself before its thread looks at the sources.
+const LOOK_EVERY: u32 = 16;
+
 /// Most threads wait for one or two sources: those cost no memory.
 type Few<T> = SmallVec<[T; 4]>;
 
@@ -57,7 +60,7 @@ pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
             same.waker.clone_from(waker);
             return true;
         }
-        let room = registered.len() < system::MOST;
+        let room = registered.len() < system::most();
         if room {
             let waker = waker.clone();
             registered.push(Registration { source, waker });
@@ -122,13 +125,14 @@ impl Wake for Parker {
 
 impl Parker {
     /// Sleeps until it is woken, something that is registered is ready, or
-    /// `deadline`.
-    fn park(&self, deadline: Option<Instant>) {
+    /// `deadline`. Where it has been woken already, it only looks what is ready, if it
+    /// is to.
+    fn park(&self, deadline: Option<Instant>, look: bool) {
         self.sleeps.store(true, Ordering::SeqCst);
-        let ready = if self.notified.load(Ordering::SeqCst) {
-            Few::new()
-        } else {
-            self.wait(deadline)
+        let ready = match self.notified.load(Ordering::SeqCst) {
+            false => self.wait(deadline),
+            true if look => self.wait(Some(Instant::now())),
+            true => Few::new(),
         };
         // Before it wakes itself: nobody need ring for one who is awake.
         self.sleeps.store(false, Ordering::SeqCst);
@@ -204,6 +208,7 @@ pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Insta
     };
     // Dropped before `waiting`: a future that leaves may still register.
     let mut future = pin!(future);
+    let mut turns = 0_u32;
     loop {
         waiting.parker.notified.store(false, Ordering::SeqCst);
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
@@ -212,7 +217,10 @@ pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Insta
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return None;
         }
-        waiting.parker.park(deadline);
+        // A future that wakes itself each time keeps nobody from the sources.
+        turns = turns.wrapping_add(1);
+        let look = turns.is_multiple_of(LOOK_EVERY);
+        waiting.parker.park(deadline, look);
     }
 }
 

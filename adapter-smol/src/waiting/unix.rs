@@ -5,16 +5,25 @@ use crate::unix::Socket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    sync::Weak,
+    sync::{OnceLock, Weak},
     time::{Duration, Instant},
 };
 
-/// How many sources one thread waits for.
-pub(super) const MOST: usize = 1024;
+/// How many sources one thread waits for. The system takes no more at once than there may
+/// be descriptors; one is the alarm's.
+pub(super) fn most() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        most.saturating_sub(1).min(1_024)
+    })
+}
 
 /// A direction of a socket. Weak: who waits keeps no socket open that its holder has
 /// let go of.

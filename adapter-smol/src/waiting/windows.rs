@@ -6,7 +6,9 @@ use sealpipe_endpoint::{Event, PipeEvent, WAIT_MOST, wait_any};
 use std::{io, os::windows::io::AsHandle, sync::Arc, time::Instant};
 
 /// How many sources one thread waits for: all that the system can but the alarm.
-pub(super) const MOST: usize = WAIT_MOST - 1;
+pub(super) const fn most() -> usize {
+    WAIT_MOST - 1
+}
 
 /// The event of a direction of a pipe.
 pub(crate) struct Source(pub(crate) Arc<Waitable<PipeEvent>>);

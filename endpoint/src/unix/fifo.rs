@@ -140,6 +140,13 @@ impl FifoPair {
         }
     }
 
+    /// Removes the file of turns, if nobody has a turn and nobody listens. Who has one does
+    /// it when giving that up.
+    fn clear_turns(&self) {
+        let lock = Lock::acquire_existing(&self.directory, &self.ack);
+        drop(lock.map(|lock| Turn { lock, pair: self }));
+    }
+
     /// Makes the FIFOs, or takes over those that are there, and holds them for as
     /// long as the claim lives. Gives the reading end of the messages with it.
     ///
@@ -259,7 +266,7 @@ impl Drop for Turn<'_> {
         self.lock.release();
         // It may have ended between the look and the release.
         if listened && !self.pair.is_there() {
-            drop(self.pair.take_turn());
+            self.pair.clear_turns();
         }
     }
 }
@@ -367,7 +374,7 @@ impl Drop for FifoClaim {
                 lock,
                 pair: &self.pair,
             }),
-            None if !self.made.is_empty() => drop(self.pair.take_turn()),
+            None if !self.made.is_empty() => self.pair.clear_turns(),
             None => {}
         }
         self.lock.remove(directory);

@@ -47,21 +47,16 @@ impl Lock {
         socket: &OsStr,
         address: &Address,
     ) -> Result<Outcome, Error> {
-        let mut name = socket.to_owned();
-        name.push(".lock");
+        let name = name_of(socket);
         for _ in 0..ATTEMPTS {
-            // Non-blocking, for what is there might be a FIFO.
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let mode = Mode::RUSR | Mode::WUSR;
-            let open = |flags| rustix::fs::openat(&directory.fd, &name, flags, mode);
             // Made only if it is not there: in a directory that is shared, Linux
             // does not let one open another user's file so as to make it.
-            let opened = open(flags).or_else(|errno| match errno {
-                Errno::NOENT => open(flags | OFlags::CREATE),
+            let opened = open(directory, &name, OFlags::empty()).or_else(|errno| match errno {
+                Errno::NOENT => open(directory, &name, OFlags::CREATE),
                 _ => Err(errno),
             });
             let file = match opened {
-                Ok(fd) => File::from(fd),
+                Ok(file) => file,
                 // Made and removed by others between the system's own steps.
                 Err(Errno::NOENT | Errno::INTR) => continue,
                 Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => {
@@ -93,6 +88,21 @@ impl Lock {
             address,
             std::io::Error::other("the lock file keeps being removed by another program"),
         ))
+    }
+
+    /// The lock, if its file is there and nobody has it.
+    pub(super) fn acquire_existing(directory: &Directory, socket: &OsStr) -> Option<Lock> {
+        let name = name_of(socket);
+        for _ in 0..ATTEMPTS {
+            let file = open(directory, &name, OFlags::empty()).ok()?;
+            let opened = rustix::fs::fstat(&file).ok().filter(is_lock)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(directory, &name, &opened) => return Some(Lock { file, name }),
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// Leaves our process id, for the messages of those who come later.
@@ -132,6 +142,19 @@ impl Lock {
             tracing::warn!(file = %self.name.display(), %error, "could not remove the lock file");
         }
     }
+}
+
+fn name_of(socket: &OsStr) -> OsString {
+    let mut name = socket.to_owned();
+    name.push(".lock");
+    name
+}
+
+fn open(directory: &Directory, name: &OsStr, make: OFlags) -> Result<File, Errno> {
+    // Non-blocking, for what is there might be a FIFO.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | make;
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::openat(&directory.fd, name, flags, mode).map(File::from)
 }
 
 /// Whether that very file is at that name in the directory.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_MORE_DATA, HANDLE,
+    ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_MORE_DATA, HANDLE, STATUS_PENDING,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 
@@ -129,15 +129,31 @@ impl Operation {
         // SAFETY: the handle is open, and the OVERLAPPED is that of an
         // operation that was started on it.
         unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.overlapped.as_ptr()) };
-        let Poll::Ready(result) = self.result(true) else {
-            // The system could not wait for the end, and would write into
-            // memory that is about to be given to others.
-            tracing::error!("could not end an operation on a pipe; the process ends");
-            std::process::abort();
+        let result = loop {
+            let Poll::Ready(result) = self.result(true) else {
+                // The system could not wait for the end, and would write into
+                // memory that is about to be given to others.
+                tracing::error!("could not end an operation on a pipe; the process ends");
+                std::process::abort();
+            };
+            if !self.is_pending() {
+                break result;
+            }
+            // The event was set late, for the operation before: the call does not look
+            // a second time. Where it was this one's, that has ended by now.
+            self.event.reset();
         };
         tracing::trace!(pipe = ?self.pipe.as_raw_handle(), ?result, "CancelIoEx");
         self.in_flight = false;
         result
+    }
+
+    /// Whether the system has yet to write down how the operation has ended.
+    fn is_pending(&self) -> bool {
+        // SAFETY: it lives as long as this value, and is read without a reference, as
+        // what the system may write to at any time.
+        let status = unsafe { (&raw const (*self.overlapped.as_ptr()).Internal).read_volatile() };
+        u32::try_from(status).is_ok_and(|status| status.cast_signed() == STATUS_PENDING)
     }
 
     fn result(&mut self, wait: bool) -> Poll<io::Result<usize>> {

@@ -5,8 +5,10 @@
 //! only later, and until then waits for whatever has got the handle's number since. That
 //! may be the end of another thread's `WriteFile`: if the wait takes it away, the call
 //! reports `ERROR_INVALID_HANDLE` after it has written everything.
+#![allow(unsafe_code)]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,53 +17,54 @@ use super::wait::Event;
 /// The most that are kept: what 500 connections use.
 const KEPT: usize = 1_000;
 
-static UNUSED: Mutex<Vec<Arc<Event>>> = Mutex::new(Vec::new());
+static UNUSED: Mutex<Vec<Event>> = Mutex::new(Vec::new());
 
 /// Says when to look at a pipe again, for waiting with `WaitForSingleObject` and its
 /// like. It is a hint, and may now and then be set for nothing.
 ///
 /// A clone can be kept for longer than what it belongs to, and means nothing then.
 #[derive(Clone, Debug)]
-pub struct PipeEvent(Arc<Event>);
+pub struct PipeEvent(Arc<Kept>);
+
+/// Goes to the unused ones with its last holder: nobody waits twice for one event.
+#[derive(Debug)]
+struct Kept(ManuallyDrop<Event>);
 
 impl PipeEvent {
     /// One that is set.
     pub(super) fn take() -> io::Result<PipeEvent> {
-        let event = match unused().pop() {
-            Some(event) => event,
-            None => Arc::new(Event::new()?),
-        };
+        let unused = unused().pop();
+        let event = unused.map_or_else(Event::new, Ok)?;
         event.set();
-        Ok(PipeEvent(event))
+        Ok(PipeEvent(Arc::new(Kept(ManuallyDrop::new(event)))))
     }
 
     pub(super) fn set(&self) {
-        self.0.set();
+        self.0.0.set();
     }
 
     pub(super) fn reset(&self) {
-        self.0.reset();
-    }
-}
-
-impl Drop for PipeEvent {
-    fn drop(&mut self) {
-        // Not before the last clone: nobody waits twice for one event.
-        if Arc::get_mut(&mut self.0).is_some() {
-            let mut unused = unused();
-            if unused.len() < KEPT {
-                unused.push(self.0.clone());
-            }
-        }
+        self.0.0.reset();
     }
 }
 
 impl AsHandle for PipeEvent {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.0.as_handle()
+        self.0.0.as_handle()
     }
 }
 
-fn unused() -> MutexGuard<'static, Vec<Arc<Event>>> {
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: this is the end of the only place that it is in.
+        let event = unsafe { ManuallyDrop::take(&mut self.0) };
+        let mut unused = unused();
+        if unused.len() < KEPT {
+            unused.push(event);
+        }
+    }
+}
+
+fn unused() -> MutexGuard<'static, Vec<Event>> {
     UNUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -90,6 +90,23 @@ fn an_executor_on_this_thread() {
 }
 
 #[test]
+fn one_whose_other_tasks_are_never_done() {
+    let executor = smol::LocalExecutor::new();
+    sealpipe_smol::block_on(executor.run(talk(async |listener, client| {
+        let busy = executor.spawn(async {
+            loop {
+                smol::future::yield_now().await;
+            }
+        });
+        let server = executor.spawn(echoes(listener));
+        // A task of its own is polled only when it is woken.
+        executor.spawn(client).await;
+        server.await;
+        drop(busy);
+    })));
+}
+
+#[test]
 fn async_stds() {
     async_std::task::block_on(talk(async |listener, client| {
         let server = async_std::task::spawn(echoes(listener));
