@@ -11,6 +11,7 @@ use sealpipe_driver::{ClientId, Observer, Report, Response, ServerEvent, ServerE
 use sealpipe_endpoint::{Access, Address, Endpoint, Peer};
 use sealpipe_smol::{Smol, block_on};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
@@ -78,9 +79,12 @@ impl<H: Handler> sealpipe_driver::Handler<Smol> for Blocks<H> {
         request: &mut sealpipe_driver::Request<Smol>,
     ) -> Result<Response, RemoteError> {
         let mut taken = Request(request.take());
-        let response = self.0.request(&Client(client.clone()), &mut taken);
+        let client = Client(client.clone());
+        let asked = || self.0.request(&client, &mut taken);
+        let response = catch_unwind(AssertUnwindSafe(asked));
+        // Back in its place also if the handler panicked: it is answered then.
         *request = taken.0;
-        response
+        response.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 

@@ -31,6 +31,7 @@ impl Handler for Echo {
     fn request(&self, client: &Client, request: &mut Request) -> Result<Response, RemoteError> {
         match &request.payload[..] {
             b"no" => Err(RemoteError::new(301, "not this either")),
+            b"panic" => panic!("as asked for"),
             // Blocks on the very connection that it serves.
             b"back" => {
                 let answer = client.request("and you?", LIMIT);
@@ -102,8 +103,15 @@ fn a_panic_ends_one_connection_and_not_the_server() {
     let (first, second) = (connect(&place), connect(&place));
     first.send(processed("panic")).unwrap_err();
     assert!(first.recv().unwrap_err().to_string().contains("panicked"));
+    let third = connect(&place);
+    let error = third.request("panic", LIMIT).unwrap_err();
+    let failed = |error: &RemoteError| error.code == RemoteError::FAILED;
+    assert!(
+        matches!(&error, RequestError::Remote(error) if failed(error)),
+        "{error:?}"
+    );
     assert_eq!(second.send(processed("fine")).unwrap(), Outcome::Processed);
-    assert_eq!(server.stop(LIMIT).panicked, 1);
+    assert_eq!(server.stop(LIMIT).panicked, 2);
     assert!(events.any(|event| matches!(event.what, Happening::Failed { .. })));
     assert!(events.any(|event| matches!(event.what, Happening::Stopped(_))));
     assert!(events.next().is_none());

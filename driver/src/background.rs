@@ -61,10 +61,7 @@ impl<R: Runtime> Background<R> {
 
     /// Gets another stream, if one is wanted and it is time; says when it will be.
     fn bring_stream(&mut self, now: Time, context: &mut Context<'_>) -> Option<Time> {
-        let wanted = self.shared.session(|session| session.wants_stream());
-        if wanted {
-            self.shared.drop_stream();
-        }
+        let wanted = self.shared.drop_lost_stream();
         let redial = self.redial.as_deref_mut()?;
         if !wanted {
             redial.under_way = None;
@@ -126,11 +123,8 @@ impl<R: Runtime> Future for Background<R> {
                 {
                     return Poll::Ready(());
                 }
-                if shared.session(|session| session.wants_stream()) {
-                    shared.drop_stream();
-                    if dial_at.is_none() && redial.is_some() {
-                        continue;
-                    }
+                if shared.drop_lost_stream() && dial_at.is_none() && redial.is_some() {
+                    continue;
                 }
                 shared.release();
             }

@@ -451,6 +451,15 @@ impl<R: Runtime> Connection<R> {
             .session(|session| session.connection().is_open())
     }
 
+    /// Whether this side may still send over it, be it when it goes on.
+    pub(crate) fn can_send(&self) -> bool {
+        self.shared().session(|session| {
+            let connection = session.connection();
+            let stands = connection.is_open() || connection.is_suspended();
+            stands && matches!(connection.check_room(), Ok(()) | Err(SendErrorReason::Full))
+        })
+    }
+
     /// Whether the stream was lost and the connection waits to go on over another one
     /// ([`resumption`](sealpipe_core::ConfigBuilder::resumption)). What is sent
     /// meanwhile is queued.

@@ -9,10 +9,14 @@ use crate::{
     timeout::{sleep, timeout},
 };
 use bytes::Bytes;
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use sealpipe_core::{ConnectionError, Message, Outcome, SendErrorReason, Time, session::Backlog};
 use sealpipe_endpoint::{Backoff, Endpoint};
 use std::{
-    fmt,
+    fmt, io, mem,
+    ops::Deref,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -48,12 +52,14 @@ struct Inner<R: Runtime> {
     options: ConnectOptions<R>,
     observe: Option<Box<Observe>>,
     current: Mutex<Current<R>>,
-    /// Held by the one who connects, for all who wait.
-    connecting: futures_util::lock::Mutex<()>,
+    /// Nobody connects any more: there is a connection, or somebody else may try.
+    settled: event_listener::Event,
 }
 
 struct Current<R: Runtime> {
     connection: Option<Arc<Connection<R>>>,
+    /// Somebody connects, for all who wait.
+    connecting: bool,
     count: u64,
     /// When it was made.
     since: Time,
@@ -74,11 +80,12 @@ impl<R: Runtime> ReconnectingClient<R> {
             observe: None,
             current: Mutex::new(Current {
                 connection: None,
+                connecting: false,
                 count: 0,
                 since: Time::ZERO,
                 backoff: None,
             }),
-            connecting: futures_util::lock::Mutex::new(()),
+            settled: event_listener::Event::new(),
         }))
     }
 
@@ -98,15 +105,45 @@ impl<R: Runtime> ReconnectingClient<R> {
     /// # Errors
     /// As [`ConnectOptions::connect`].
     pub async fn connection(&self) -> Result<Arc<Connection<R>>, Error> {
-        if let Some(connection) = self.standing() {
-            return Ok(connection);
-        }
-        // What has changed is told by one at a time, too, so in order.
-        let _one = self.0.connecting.lock().await;
-        // Another may have been first.
-        if let Some(connection) = self.standing() {
-            return Ok(connection);
-        }
+        let one = loop {
+            let settled = self.0.settled.listen();
+            let connecting = {
+                let mut current = lock(&self.0.current);
+                if let Some(connection) = current.standing() {
+                    return Ok(connection);
+                }
+                mem::replace(&mut current.connecting, true)
+            };
+            if !connecting {
+                break Connecting(self.clone());
+            }
+            settled.await;
+        };
+        // In a task: others wait for it, and may be what keeps this future from going on.
+        let (mut tell, told) = oneshot::channel();
+        R::spawn(async move {
+            let connected = match select(pin!(one.connect()), tell.cancellation()).await {
+                Either::Left((connected, _)) => connected,
+                // Who wanted it has given up: others try themselves.
+                Either::Right(_) => return,
+            };
+            drop(one);
+            let _ = tell.send(connected);
+        });
+        let ends = |_| Error::io("connecting")(io::Error::other("the runtime shuts down"));
+        told.await.map_err(ends)?
+    }
+
+    async fn connection_by(&self, until: Time) -> Result<Arc<Connection<R>>, SendError> {
+        timeout::<R, _>(time_left::<R>(until), self.connection())
+            .await
+            .map_err(|_| SendError::NotSent(None))?
+            .map_err(SendError::not_connected)
+    }
+
+    /// Connects, where there is no connection that stands. What has changed is told by
+    /// one at a time, so in order.
+    async fn connect(&self) -> Result<Arc<Connection<R>>, Error> {
         self.forget();
         if let Some(rest) = self.rest() {
             sleep::<R>(rest).await;
@@ -137,12 +174,6 @@ impl<R: Runtime> ReconnectingClient<R> {
         Some(backoff.next_delay())
     }
 
-    /// The connection, if it stands.
-    fn standing(&self) -> Option<Arc<Connection<R>>> {
-        let connection = lock(&self.0.current).connection.clone()?;
-        (connection.is_connected() || connection.is_suspended()).then_some(connection)
-    }
-
     /// Tells of the connection that has ended, if that was not told.
     fn forget(&self) {
         let Some(ended) = lock(&self.0.current).connection.take() else {
@@ -160,15 +191,22 @@ impl<R: Runtime> ReconnectingClient<R> {
     }
 
     /// As [`Connection::send`]; what surely was not sent is sent again over the next
-    /// connection.
+    /// connection. Connecting counts towards the message's own deadline, if it has one.
     ///
     /// # Errors
     /// As [`Connection::send`]; [`SendError::NotConnected`] if there is no server.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
-        let message = message.into();
-        let until = R::now().saturating_add(self.0.options.send_timeout());
+        let mut message: Message = message.into();
+        let own = message.deadline();
+        let until = R::now().saturating_add(own.unwrap_or(self.0.options.send_timeout()));
         loop {
-            let connection = self.connection().await.map_err(SendError::not_connected)?;
+            let connection = match own {
+                Some(_) => self.connection_by(until).await?,
+                None => self.connection().await.map_err(SendError::not_connected)?,
+            };
+            if own.is_some() {
+                message = message.with_deadline(time_left::<R>(until));
+            }
             match connection.send(message.clone()).await {
                 Err(error) if is_worth_another(&error) && R::now() < until => {}
                 outcome => return outcome,
@@ -190,10 +228,7 @@ impl<R: Runtime> ReconnectingClient<R> {
         let until = R::now().saturating_add(deadline);
         loop {
             // Connecting takes of the same time.
-            let connecting = timeout::<R, _>(time_left::<R>(until), self.connection()).await;
-            let connection = connecting
-                .map_err(|_| SendError::NotSent(None))?
-                .map_err(SendError::not_connected)?;
+            let connection = self.connection_by(until).await?;
             let left = time_left::<R>(until);
             match connection.request(payload.clone(), left).await {
                 Err(RequestError::Send(error)) if is_worth_another(&error) && !left.is_zero() => {}
@@ -248,6 +283,34 @@ impl<R: Runtime> ReconnectingClient<R> {
             Some(connection) => connection.finish().await,
             None => Ok(()),
         }
+    }
+}
+
+impl<R: Runtime> Current<R> {
+    /// The connection, if it stands and can be sent over.
+    fn standing(&self) -> Option<Arc<Connection<R>>> {
+        self.connection
+            .as_ref()
+            .filter(|connection| connection.can_send())
+            .cloned()
+    }
+}
+
+/// The one who connects.
+struct Connecting<R: Runtime>(ReconnectingClient<R>);
+
+impl<R: Runtime> Deref for Connecting<R> {
+    type Target = ReconnectingClient<R>;
+
+    fn deref(&self) -> &ReconnectingClient<R> {
+        &self.0
+    }
+}
+
+impl<R: Runtime> Drop for Connecting<R> {
+    fn drop(&mut self) {
+        lock(&self.0.0.current).connecting = false;
+        self.0.0.settled.notify(usize::MAX);
     }
 }
 

@@ -473,13 +473,29 @@ impl<R: Runtime> Shared<R> {
 
     // --- Other streams --------------------------------------------------------------
 
-    /// Lets go of a stream that is lost, and of what its buffers hold.
+    /// Lets go of a stream that is lost, if the session waits for another; says whether
+    /// it does.
+    pub(crate) fn drop_lost_stream(&self) -> bool {
+        let lost = || self.session(|session| session.wants_stream());
+        // Again with the locks held: the other stream may come in between.
+        lost() && self.drop_stream_if(lost)
+    }
+
+    /// Lets go of the stream, and of what its buffers hold.
     pub(crate) fn drop_stream(&self) {
+        self.drop_stream_if(|| true);
+    }
+
+    fn drop_stream_if(&self, lost: impl FnOnce() -> bool) -> bool {
         let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
+        if !lost() {
+            return false;
+        }
         reader.io = None;
         reader.buf = RecvBuf::new();
         writer.clear();
         self.signals.disarm();
+        true
     }
 
     /// Begins to resume the session over another stream.

@@ -166,6 +166,11 @@ impl Outbound {
         is_tracked(message.ack, tracked, self.kept.is_some())
     }
 
+    /// Whether what asks for an ack is kept, to be sent again.
+    pub(super) fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// Whether one more message fits beside `others` that are not in the queue.
     #[inline(always)]
     pub(super) fn has_room(&self, config: &Config, others: usize) -> bool {

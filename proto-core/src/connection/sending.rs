@@ -220,9 +220,10 @@ impl Connection {
         self.check_send(0, None, true)
     }
 
-    /// The same for a message below level *processed* whose outcome nobody asks for.
+    /// The same for a message below level *processed* whose outcome nobody asks for. Where
+    /// it may have to be sent again, it stays as others do.
     pub(crate) fn check_untracked_room(&self) -> Result<(), SendErrorReason> {
-        self.check_send(0, None, false)
+        self.check_send(0, None, self.outbound.keeps())
     }
 
     /// Whether everything that was queued has been written.

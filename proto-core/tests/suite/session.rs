@@ -48,6 +48,32 @@ fn what_is_done_with_cannot_be_withdrawn() {
     assert!(!session.is_cancelled(1));
 }
 
+/// Or a reply would be tried again and again, for ever, in one go.
+#[test]
+fn room_for_a_reply_is_there_when_it_is_said_to_be() {
+    for resumption in [false, true] {
+        let builder = builder(false).resumption(resumption);
+        let Pair { now, client, .. } = Pair::open(builder.send_queue(1 << 20, 4));
+        let mut session = Session::new(client.connection);
+        let (mut waiters, mut output) = (Waiters::new(), SendBuf::new());
+        let mut sent = 0;
+        // The peer acknowledges nothing.
+        while let Some(room) = session.poll_reply_room()
+            && sent < 100
+        {
+            room.expect("open");
+            let reply = Message::correlated(Kind::Reply, 7, "x").expect("valid");
+            session.send_untracked(now, reply).expect("room, it said");
+            sent += 1;
+            while session.poll_transmit(now, &mut output, &mut waiters) {
+                output.advance(output.chunk().len());
+            }
+        }
+        // Only what may have to be sent again stays.
+        assert_eq!(sent, if resumption { 4 } else { 100 });
+    }
+}
+
 /// A program takes an event, perhaps also the message before it, and closes before
 /// anything was acknowledged. Says whether everything arrived, and the outcomes.
 fn closes_at_once(

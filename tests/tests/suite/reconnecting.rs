@@ -30,6 +30,9 @@ sealpipe_tests::on_every_adapter! {
     changes_are_told_one_after_the_other,
     a_server_that_only_finishes_is_not_left,
     many_uses_at_once_share_one_connection,
+    a_future_that_is_put_aside_while_it_connects_holds_up_nobody,
+    nothing_is_sent_over_a_connection_that_was_finished,
+    connecting_takes_of_a_messages_own_time,
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -343,6 +346,55 @@ async fn a_server_that_only_finishes_is_not_left<R: Runtime>() {
             next
         };
         tokio::join!(receiving, rest);
+    })
+    .await;
+}
+
+async fn a_future_that_is_put_aside_while_it_connects_holds_up_nobody<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let mut connects = pin!(client.recv());
+        let mut waits = pin!(client.recv());
+        assert!(poll_immediate(&mut connects).await.is_none());
+        assert!(poll_immediate(&mut waits).await.is_none());
+        let server = server::<R>(&place, &counts);
+        let sent = client.send(processed("a")).await.unwrap();
+        assert_eq!(sent, Outcome::Processed);
+        assert_eq!(server.stop(LONG).await.clients, 1);
+    })
+    .await;
+}
+
+async fn nothing_is_sent_over_a_connection_that_was_finished<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let server = server::<R>(&place, &counts);
+        let client = client::<R>(&place);
+        let first = client.connection().await.unwrap();
+        // It is begun, and its end not waited for.
+        assert!(poll_immediate(pin!(first.finish())).await.is_none());
+        let sent = client.send(processed("a")).await.unwrap();
+        assert_eq!(sent, Outcome::Processed);
+        assert_eq!(client.request("b", LONG).await.unwrap(), "b");
+        first.finish().await.unwrap();
+        assert_eq!(server.stop(LONG).await.clients, 2);
+    })
+    .await;
+}
+
+async fn connecting_takes_of_a_messages_own_time<R: Runtime>() {
+    within(async {
+        let (place, counts) = (place(), Counts::default());
+        let client = client::<R>(&place);
+        let short = Message::new("late").with_deadline(Duration::from_millis(20));
+        let error = client.send(short).await.unwrap_err();
+        assert!(matches!(error, SendError::NotSent(None)), "{error:?}");
+        let server = server::<R>(&place, &counts);
+        let message = processed("a").with_deadline(LONG);
+        assert_eq!(client.send(message).await.unwrap(), Outcome::Processed);
+        server.stop(LONG).await;
+        assert_eq!(counts.0.load(Ordering::SeqCst), 1);
     })
     .await;
 }
