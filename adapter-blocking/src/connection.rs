@@ -80,8 +80,8 @@ impl ConnectOptions {
 /// while the program runs. [`finish`](Self::finish) to be sure.
 #[derive(Debug)]
 pub struct Connection {
-    inner: Arc<sealpipe_driver::Connection<Smol>>,
-    calls: Arc<Calls>,
+    pub(crate) inner: Arc<sealpipe_driver::Connection<Smol>>,
+    pub(crate) calls: Arc<Calls>,
 }
 
 impl Connection {
@@ -197,8 +197,8 @@ impl Connection {
 
     // --- Blocking --------------------------------------------------------------------
 
-    /// How long [`recv`](Self::recv) waits; `None`, for as long as it takes, unless
-    /// set.
+    /// How long [`recv`](Self::recv) and [`closed`](Self::closed) wait; `None`, for as
+    /// long as it takes, unless set.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.calls.set_read_timeout(timeout);
     }
@@ -209,7 +209,7 @@ impl Connection {
         self.calls.set_write_timeout(timeout);
     }
 
-    /// How long [`recv`](Self::recv) waits.
+    /// How long [`recv`](Self::recv) and [`closed`](Self::closed) wait.
     pub fn read_timeout(&self) -> Option<Duration> {
         self.calls.read_timeout()
     }

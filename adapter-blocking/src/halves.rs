@@ -86,6 +86,21 @@ impl Sender {
         self.0.ping()
     }
 
+    /// As [`Connection::set_read_timeout`]: here only for [`closed`](Self::closed).
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.0.set_read_timeout(timeout);
+    }
+
+    /// As [`Connection::read_timeout`].
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.0.read_timeout()
+    }
+
+    /// As [`Connection::write_timeout`].
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.0.write_timeout()
+    }
+
     /// As [`Connection::set_write_timeout`].
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.0.set_write_timeout(timeout);
@@ -160,6 +175,11 @@ impl Receiver {
     /// As [`Connection::set_read_timeout`].
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.0.set_read_timeout(timeout);
+    }
+
+    /// As [`Connection::read_timeout`].
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.0.read_timeout()
     }
 
     /// As [`Connection::interrupter`].

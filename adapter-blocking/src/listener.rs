@@ -65,6 +65,7 @@ impl ListenOptions {
 /// were accepted live on. Handshakes run side by side in the background, so that a
 /// silent client holds up nobody.
 #[derive(Debug)]
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Listener {
     inner: sealpipe_driver::Listener<Smol>,
     calls: Arc<Calls>,
@@ -111,6 +112,11 @@ impl Listener {
     /// unless set.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.calls.set_read_timeout(timeout);
+    }
+
+    /// How long [`accept`](Self::accept) waits.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.calls.read_timeout()
     }
 
     /// Ends [`accept`](Self::accept) from another thread.

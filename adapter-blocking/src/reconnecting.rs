@@ -1,7 +1,7 @@
 //! A client that connects again, for plain threads.
 
 use crate::{
-    ConnectOptions, Error, EventError, Incoming, Interrupter, RequestError, SendError,
+    ConnectOptions, Connection, Error, EventError, Incoming, Interrupter, RequestError, SendError,
     SubscribeError,
     calls::{Calls, Limit},
     request::interrupted,
@@ -79,6 +79,21 @@ impl ReconnectingClient {
         Interrupter(self.calls.clone())
     }
 
+    /// The connection that stands, or a new one: a handle of its own, with this one's time
+    /// limits.
+    ///
+    /// # Errors
+    /// As [`ConnectOptions::connect`]; [`Error::Timeout`] after the write timeout,
+    /// [`Error::Interrupted`] if another thread ended the call.
+    pub fn connection(&self) -> Result<Connection, Error> {
+        let limit = self.calls.writing();
+        let inner = self.run("connecting", limit, self.inner.connection())?;
+        Ok(Connection {
+            inner,
+            calls: Arc::new(self.calls.again()),
+        })
+    }
+
     /// As [`Connection::send`](crate::Connection::send); what surely was not sent is
     /// sent again over the next connection.
     ///
@@ -123,7 +138,15 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`Connection::subscribe`](crate::Connection::subscribe).
-    pub fn subscribe(
+    pub fn subscribe(&self, pattern: &str) -> Result<LastingSubscription, SubscribeError> {
+        self.subscribe_with(pattern, Backlog::default())
+    }
+
+    /// The same with a backlog of one's own.
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe`](crate::Connection::subscribe).
+    pub fn subscribe_with(
         &self,
         pattern: &str,
         backlog: Backlog,
@@ -131,7 +154,7 @@ impl ReconnectingClient {
         let limit = self.calls.writing();
         match self
             .calls
-            .run(limit, self.inner.subscribe(pattern, backlog))
+            .run(limit, self.inner.subscribe_with(pattern, backlog))
         {
             Ok(inner) => Ok(LastingSubscription {
                 inner: inner?,
@@ -165,6 +188,7 @@ impl ReconnectingClient {
 
 /// A subscription that outlasts connections.
 #[derive(Debug)]
+#[must_use = "dropped, it takes the subscription back"]
 pub struct LastingSubscription {
     inner: sealpipe_driver::LastingSubscription<Smol>,
     calls: Arc<Calls>,
@@ -186,10 +210,20 @@ impl LastingSubscription {
         }
     }
 
+    /// What was subscribed to.
+    pub fn pattern(&self) -> &str {
+        self.inner.pattern()
+    }
+
     /// How long [`recv`](Self::recv) waits; `None`, for as long as it takes, unless the
     /// client's handle had a read timeout.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.calls.set_read_timeout(timeout);
+    }
+
+    /// How long [`recv`](Self::recv) waits.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.calls.read_timeout()
     }
 
     /// Ends the calls from another thread.

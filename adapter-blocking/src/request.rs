@@ -77,6 +77,7 @@ impl Deref for Request {
 /// The events that match a pattern, as they come; [`events`](Self::events) iterates over
 /// them. Dropped, it takes the subscription back.
 #[derive(Debug)]
+#[must_use = "dropped, it takes the subscription back"]
 pub struct Subscription {
     pub(crate) inner: sealpipe_driver::Subscription<Smol>,
     pub(crate) calls: Arc<Calls>,
@@ -121,6 +122,11 @@ impl Subscription {
     /// the connection's handle had a read timeout.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.calls.set_read_timeout(timeout);
+    }
+
+    /// How long [`recv`](Self::recv) waits.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.calls.read_timeout()
     }
 
     /// Ends the calls from another thread.

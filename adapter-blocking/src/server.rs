@@ -200,7 +200,10 @@ impl ServerOptions {
         rate_limit(per_second: u32, burst: u32);
         /// How many patterns one client may subscribe to; 64 unless set.
         max_subscriptions(subscriptions: usize);
-        /// What may wait for a subscriber that is slow, and what happens to more.
+        /// What may wait for a subscriber that is slow, and what happens to more. Unless
+        /// set, 1,024 events or 1 MiB, then the oldest are dropped, and the subscriber is
+        /// told how many. [`Backlog::default`] is not that: with it publishing waits for
+        /// the slowest.
         backlog(backlog: Backlog);
         /// Sends the events that a client publishes to the others that have
         /// subscribed to them. Unless set, they are rejected.

@@ -184,7 +184,7 @@ fn a_client_connects_again() {
     let options = ConnectOptions::new(Config::default()).wait_for_server(true);
     let client = ReconnectingClient::new(place.endpoint.clone(), options);
     let first = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
-    let mut events = client.subscribe("**", Backlog::default()).unwrap();
+    let mut events = client.subscribe("**").unwrap();
     assert_eq!(client.send(processed("a")).unwrap(), Outcome::Processed);
     first.stop(LIMIT);
     let second = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
@@ -209,7 +209,7 @@ fn the_calls_of_a_client_that_connects_again_can_be_ended() {
     assert!(matches!(ended, Error::Timeout { .. }), "{ended:?}");
     let sent = client.send("lost").unwrap_err();
     assert!(matches!(sent, SendError::Unknown(None)), "{sent:?}");
-    let refused = client.subscribe("**", Backlog::default()).unwrap_err();
+    let refused = client.subscribe("**").unwrap_err();
     assert!(matches!(refused, SubscribeError::Refused(_)), "{refused:?}");
 
     // A clone has the limits that it was made with, and then its own.
@@ -231,7 +231,7 @@ fn the_calls_of_a_client_that_connects_again_can_be_ended() {
 
     // Nothing is lost by it.
     let server = Server::start(&place.endpoint, Config::default(), Echo).unwrap();
-    let mut events = other.subscribe("**", Backlog::default()).unwrap();
+    let mut events = other.subscribe("**").unwrap();
     events.set_read_timeout(Some(Duration::from_millis(1)));
     let ended = events.recv().unwrap_err();
     assert!(

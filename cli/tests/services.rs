@@ -180,7 +180,8 @@ fn a_stop_message_ends_the_listener() {
 #[test]
 fn a_listener_without_messages_ends_if_told_so() {
     let place = Place::new();
-    let listener = place.listen(&["--idle", "0.5"]);
+    // So long may it take to start the sender.
+    let listener = place.listen(&["--idle", "5"]);
     place.send(&["one"]).expect(0);
     assert_eq!(listener.end().expect(0).stdout, "one\n");
 }

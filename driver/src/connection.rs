@@ -563,7 +563,8 @@ pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error
 pub(crate) fn reason_to_error(reason: SendErrorReason) -> Error {
     match reason {
         SendErrorReason::Closed(end) => Error::Connection(end),
-        _ => Error::Connection(ConnectionError::Finished),
+        // The only other reason, for there is room.
+        _ => Error::FinishedSending,
     }
 }
 

@@ -45,9 +45,46 @@ pub enum Error {
         /// What was ended.
         doing: &'static str,
     },
-    /// The listener was closed.
-    #[error("the listener has been closed")]
+    /// This side has finished: it sends no more.
+    #[error("this side has finished sending; connect again to send more")]
+    FinishedSending,
+    /// Nothing can be accepted any more.
+    #[error("listening has become impossible; what failed was logged; bind again")]
     ListenerClosed,
+}
+
+/// For code that speaks of `io::Error`: one of the kind that std's sockets would report,
+/// with this error and its words inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error {
+            Error::Endpoint(error) => return error.into(),
+            Error::Connection(ref error) => kind_of(error),
+            Error::Timeout { .. } => io::ErrorKind::TimedOut,
+            Error::Wire(_) => io::ErrorKind::Unsupported,
+            Error::Io { ref source, .. } => source.kind(),
+            Error::FinishedSending => io::ErrorKind::BrokenPipe,
+            // Not `Interrupted`: std tries again by itself then.
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+fn kind_of(error: &ConnectionError) -> io::ErrorKind {
+    match error {
+        ConnectionError::Lost(_) => io::ErrorKind::ConnectionReset,
+        ConnectionError::Refused(_) => io::ErrorKind::ConnectionRefused,
+        ConnectionError::Timeout(_) => io::ErrorKind::TimedOut,
+        ConnectionError::Violation(_) => io::ErrorKind::InvalidData,
+        ConnectionError::Authentication(_) | ConnectionError::Mismatch(_) => {
+            io::ErrorKind::PermissionDenied
+        }
+        ConnectionError::Finished
+        | ConnectionError::ClosedByPeer(_)
+        | ConnectionError::ClosedLocally(_) => io::ErrorKind::NotConnected,
+        _ => io::ErrorKind::Other,
+    }
 }
 
 fn why_late(last: Option<&Error>) -> String {
@@ -68,6 +105,25 @@ impl Error {
             Error::Connection(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+/// As that of [`Error`].
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> io::Error {
+        let kind = match &error {
+            SendError::NotTaken { reason, .. } => match reason {
+                SendErrorReason::Full => io::ErrorKind::WouldBlock,
+                SendErrorReason::TooLarge { .. } => io::ErrorKind::InvalidInput,
+                SendErrorReason::Finished => io::ErrorKind::BrokenPipe,
+                SendErrorReason::Closed(end) => kind_of(end),
+                _ => io::ErrorKind::Other,
+            },
+            SendError::NotSent(Some(end)) | SendError::Unknown(Some(end)) => kind_of(end),
+            SendError::NotSent(None) | SendError::Unknown(None) => io::ErrorKind::TimedOut,
+            SendError::Rejected(_) | SendError::NotConnected(_) => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
     }
 }
 
@@ -140,5 +196,31 @@ impl SendError {
             Outcome::Unknown => Err(SendError::Unknown(end.cloned())),
             reached => Ok(reached),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealpipe_core::Lost;
+
+    #[test]
+    fn an_io_error_is_of_the_kind_that_std_would_report_and_keeps_the_words() {
+        let lost = Error::Connection(ConnectionError::Lost(Lost::Idle));
+        let words = lost.to_string();
+        let error = io::Error::from(lost);
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(error.to_string(), words);
+        // std's own calls try again after `Interrupted`.
+        let doing = "receiving";
+        let ended = io::Error::from(Error::Interrupted { doing });
+        assert_eq!(ended.kind(), io::ErrorKind::Other);
+        let late = io::Error::from(SendError::Unknown(None));
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let denied = Error::io(doing)(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(
+            io::Error::from(denied).kind(),
+            io::ErrorKind::PermissionDenied
+        );
     }
 }

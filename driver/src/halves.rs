@@ -3,7 +3,7 @@
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
     call::{First, Now},
-    connection::{self, Owner},
+    connection::{self, Owner, reason_to_error},
     ending,
 };
 use bytes::Bytes;
@@ -293,8 +293,7 @@ fn poll_flush<R: Runtime>(
 pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
     match reason {
         SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
-        // The only other reason, for there is room.
-        _ => SendError::NotSent(Some(ConnectionError::Finished)),
+        reason => SendError::not_connected(reason_to_error(reason)),
     }
 }
 

@@ -59,16 +59,18 @@ pub mod vocabulary {
     #[cfg(feature = "ring")]
     pub use sealpipe_core::Ring;
     pub use sealpipe_core::{
-        AckLevel, Asked, Close, Config, ConfigBuilder, ConfigError, ConnectionError, Fault, Key,
-        KeyError, KeyId, Kind, Lost, Message, MessageError, Mismatch, Outcome, Received, Rejection,
-        Role, Sealed, SendErrorReason, Stats, Timeout, Violation, Wire, WireError,
+        AckLevel, Asked, CipherProvider, Close, Config, ConfigBuilder, ConfigError,
+        ConnectionError, Fault, Key, KeyError, KeyId, Kind, Lost, Message, MessageError, Mismatch,
+        Outcome, Received, Rejection, Role, Sealed, SendErrorReason, Stats, Timeout, Violation,
+        Wire, WireError,
         service::{Overflow, Pattern, PatternError, RemoteError},
         session::Backlog,
-        wire::Status,
+        wire::{Extension, FrameType, Mode, Status},
     };
     #[cfg(unix)]
     pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
-        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Peer, Url, User,
+        Access, Address, Endpoint, Environment, Error as EndpointError, ErrorKind, Holder,
+        ListenOptions as EndpointListenOptions, Listener as EndpointListener, Peer, Url, User,
     };
 }

@@ -59,6 +59,7 @@ impl<R: Runtime> fmt::Debug for LocalHalves<R> {
 
 /// A claimed endpoint that accepts clients, whose streams of bytes are left to the
 /// program. Dropped, it gives the endpoint back.
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct LocalListener<R: Runtime> {
     // First, so that a client finds nothing rather than a socket that refuses it.
     claim: Claim,

@@ -257,7 +257,15 @@ impl<R: Runtime> ReconnectingClient<R> {
     ///
     /// # Errors
     /// As [`Connection::subscribe`].
-    pub async fn subscribe(
+    pub async fn subscribe(&self, pattern: &str) -> Result<LastingSubscription<R>, SubscribeError> {
+        self.subscribe_with(pattern, Backlog::default()).await
+    }
+
+    /// The same with a backlog of one's own.
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe`].
+    pub async fn subscribe_with(
         &self,
         pattern: &str,
         backlog: Backlog,
@@ -349,6 +357,7 @@ impl<R: Runtime> fmt::Debug for ReconnectingClient<R> {
 
 /// What comes of a [`LastingSubscription`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Update {
     /// An event.
     Event(Event),
@@ -359,6 +368,7 @@ pub enum Update {
 
 /// A subscription that outlasts connections.
 #[derive(Debug)]
+#[must_use = "dropped, it takes the subscription back"]
 pub struct LastingSubscription<R: Runtime> {
     client: ReconnectingClient<R>,
     pattern: Box<str>,
@@ -385,6 +395,11 @@ impl<R: Runtime> LastingSubscription<R> {
         }
         self.renew().await?;
         Ok(Update::Renewed)
+    }
+
+    /// What was subscribed to.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 
     async fn renew(&mut self) -> Result<(), SubscribeError> {

@@ -73,6 +73,7 @@ impl Deref for Event {
 /// the subscription back.
 ///
 /// What has come and is not taken stays in a [`Backlog`].
+#[must_use = "dropped, it takes the subscription back"]
 pub struct Subscription<R: Runtime> {
     owner: Arc<Owner<R>>,
     id: SubscriptionId,

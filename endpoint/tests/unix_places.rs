@@ -72,7 +72,7 @@ fn the_directory_below_tmp_is_made_private_and_stays() {
     connect(&endpoint, &Access::SameUser).unwrap();
     drop(listener);
     assert_eq!(entries(&directory), [""; 0]);
-    listen(&endpoint, &Access::SameUser).unwrap();
+    drop(listen(&endpoint, &Access::SameUser).unwrap());
 }
 
 #[test]

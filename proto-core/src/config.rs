@@ -280,7 +280,8 @@ impl ConfigBuilder {
     /// After how long without a byte from the peer a PING goes out (30 s unless
     /// set), and after how long the connection ends (90 s unless set). `None`
     /// for never: a peer that is stopped in a debugger then stays connected. A
-    /// peer's death is told at once by the system, keepalive or not.
+    /// peer's death is told at once by the system, keepalive or not. Other
+    /// [wires](Self::wire) have no PING: there neither happens.
     pub fn keepalive(mut self, ping_after: Option<Duration>, end_after: Option<Duration>) -> Self {
         self.config.keepalive = ping_after;
         self.config.silence_timeout = end_after;
@@ -310,7 +311,7 @@ impl ConfigBuilder {
     /// outcome get theirs, which is *unknown* where they had been sent. `true`:
     /// those of level *received* and *processed* are sent again, marked as
     /// [`redelivered`](crate::Received::is_redelivered), and those that wait to be
-    /// sent go on waiting.
+    /// sent go on waiting. Without [`resumption`](Self::resumption) it changes nothing.
     pub fn redeliver(mut self, on: bool) -> Self {
         self.config.redeliver = on;
         self

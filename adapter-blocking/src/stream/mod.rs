@@ -310,6 +310,7 @@ impl fmt::Debug for LocalStream {
 
 /// A claimed place that accepts clients: a Unix socket, or the instances of a
 /// Windows named pipe.
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct LocalListener(system::Listener);
 
 impl LocalListener {

@@ -176,6 +176,7 @@ impl<R: Runtime> ListenOptions<R> {
 /// A claimed endpoint. Dropped, it gives the endpoint back; connections that
 /// were accepted live on. A socket that has a path is free at once; an abstract one, a
 /// named pipe and a URL when the tasks that accept have seen it.
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Listener<R: Runtime> {
     address: Address,
     accepted: mpsc::UnboundedReceiver<(Connection<R>, Permit)>,

@@ -136,7 +136,8 @@ impl<R: Runtime> ServerOptions<R> {
 
     /// What may wait for a subscriber that is slow, and what happens to more. Unless
     /// set, 1,024 events or 1 MiB, then the oldest are dropped, and the subscriber is
-    /// told how many.
+    /// told how many. [`Backlog::default`] is not that: with it publishing waits for the
+    /// slowest.
     pub fn backlog(mut self, backlog: Backlog) -> Self {
         self.options.backlog = backlog;
         self

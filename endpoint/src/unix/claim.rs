@@ -15,6 +15,7 @@ use crate::Address;
 /// Drop it before the socket or after: others can start from then on. A
 /// process that was forked from the one that listens removes nothing.
 #[derive(Debug)]
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Claim {
     address: Address,
     held: Option<Held>,

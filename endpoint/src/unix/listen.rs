@@ -18,6 +18,7 @@ use crate::{Access, Endpoint, Error, ListenOptions, Peer};
 
 /// A socket that listens, and the claim on its address.
 #[derive(Debug)]
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Listener {
     // First, so that when both are dropped a client finds nothing rather than
     // a socket that refuses it.
@@ -65,7 +66,6 @@ impl Listener {
 
     /// The socket (non-blocking, closed in child programs), to be given to a
     /// runtime, and the claim, to be kept for as long as it listens.
-    #[must_use]
     pub fn into_parts(self) -> (UnixListener, Claim) {
         (self.socket, self.claim)
     }

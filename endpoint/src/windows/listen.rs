@@ -22,6 +22,7 @@ use crate::{Endpoint, Error, ListenOptions};
 
 /// The first instance of a pipe, and what it takes to make further ones.
 #[derive(Debug)]
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Listener {
     first: OwnedHandle,
     claim: Claim,
@@ -36,7 +37,6 @@ impl Listener {
 
     /// The first instance, to be given to a runtime, and what makes the
     /// others. See [`Claim`] for what an adapter must keep to.
-    #[must_use]
     pub fn into_parts(self) -> (OwnedHandle, Claim) {
         (self.first, self.claim)
     }
@@ -51,6 +51,7 @@ impl Listener {
 /// It should keep several waiting, for a client that finds none waits and
 /// tries again ([`Error::Busy`]).
 #[derive(Debug)]
+#[must_use = "dropped, it gives the endpoint back"]
 pub struct Claim {
     address: Address,
     descriptor: Descriptor,

@@ -24,7 +24,8 @@ pub struct Backlog {
 }
 
 impl Default for Backlog {
-    /// 1,024 messages or 1 MiB, then the publisher waits.
+    /// 1,024 messages or 1 MiB, then the publisher waits. A server that publishes drops
+    /// the oldest instead, unless set: say so where you set its backlog.
     fn default() -> Backlog {
         Backlog {
             messages: 1_024,

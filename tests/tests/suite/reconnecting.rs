@@ -4,9 +4,7 @@ use futures_util::{FutureExt, future::poll_immediate};
 use sealpipe_driver::{
     Change, Client, ConnectOptions, Handler, Incoming, Listener, ReconnectingClient, Request,
     RequestError, Response, Runtime, SendError, Server, Update,
-    vocabulary::{
-        AckLevel, Backlog, Close, Config, ErrorKind, Message, Outcome, Rejection, RemoteError,
-    },
+    vocabulary::{AckLevel, Close, Config, ErrorKind, Message, Outcome, Rejection, RemoteError},
 };
 use sealpipe_tests::{Place, place, within};
 use std::{
@@ -220,10 +218,7 @@ async fn a_subscription_outlasts_its_connection<R: Runtime>() {
         let (place, counts) = (place(), Counts::default());
         let client = client::<R>(&place);
         let first = server::<R>(&place, &counts);
-        let mut events = client
-            .subscribe("topic/*", Backlog::default())
-            .await
-            .unwrap();
+        let mut events = client.subscribe("topic/*").await.unwrap();
         first.publish("topic/1", "before").await.unwrap();
         let Update::Event(event) = events.recv().await.unwrap() else {
             panic!("no event");

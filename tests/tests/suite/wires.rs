@@ -5,9 +5,8 @@ use sealpipe_driver::{
     Client, ConnectOptions, Error, Handler, Incoming, ReconnectingClient, RequestError, Runtime,
     SendError, Server, SubscribeError,
     vocabulary::{
-        AckLevel, Asked, Backlog, Close, Config, ConfigBuilder, ConnectionError, Format, Json,
-        Kind, Lost, Message, Mismatch, Outcome, Rejection, Sealed, SendErrorReason, Violation,
-        Wire, WireError,
+        AckLevel, Asked, Close, Config, ConfigBuilder, ConnectionError, Format, Json, Kind, Lost,
+        Message, Mismatch, Outcome, Rejection, Sealed, SendErrorReason, Violation, Wire, WireError,
     },
 };
 use sealpipe_tests::{
@@ -395,7 +394,7 @@ async fn servers_and_clients_that_return_work_as_far_as_the_wire_can<R: Runtime>
                     panic!("there are no requests");
                 };
                 unsupported(&error, Kind::Request);
-                let subscribed = client.subscribe("news/*", Backlog::default()).await;
+                let subscribed = client.subscribe("news/*").await;
                 let Err(SubscribeError::Refused(RequestError::Send(error))) = subscribed else {
                     panic!("there are no subscriptions");
                 };
