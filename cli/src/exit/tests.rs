@@ -189,7 +189,7 @@ fn connections() {
     let failure = Failure::of(&late, format_args!("cannot connect to app"));
     let message = failure.message.unwrap();
     assert!(
-        message.contains("the last attempt met: the listener"),
+        message.contains("the last attempt met: listening"),
         "{message}"
     );
     assert_eq!(of_error(&Error::ListenerClosed), Code::Local);

@@ -3,8 +3,8 @@
 
 use futures_util::{FutureExt, SinkExt, future::FusedFuture};
 use sealpipe_driver::{
-    Connection, SendError,
-    vocabulary::{AckLevel, Config, ConnectionError, Message, Outcome, Role},
+    Connection, Error, SendError,
+    vocabulary::{AckLevel, Config, Message, Outcome, Role},
 };
 use sealpipe_tests::{Asynchronous, within};
 use std::{
@@ -147,13 +147,10 @@ async fn a_sink_that_was_closed_says_so<A: Asynchronous>() {
         let (mut ours, _theirs) = held_up::<A>(4).await;
         SinkExt::<Message>::close(&mut ours).await.unwrap();
         let error = SinkExt::send(&mut ours, message(AckLevel::None)).await;
-        assert!(
-            matches!(
-                error,
-                Err(SendError::NotSent(Some(ConnectionError::Finished)))
-            ),
-            "{error:?}"
-        );
+        let Err(SendError::NotConnected(why)) = error else {
+            panic!("{error:?}")
+        };
+        assert!(matches!(*why, Error::FinishedSending), "{why}");
     })
     .await;
 }
