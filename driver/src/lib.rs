@@ -67,10 +67,10 @@ pub mod vocabulary {
         session::Backlog,
         wire::{Extension, FrameType, Mode, Status},
     };
-    #[cfg(unix)]
-    pub use sealpipe_endpoint::activated;
     pub use sealpipe_endpoint::{
-        Access, Address, Endpoint, Environment, Error as EndpointError, ErrorKind, Holder,
+        Access, Address, Endpoint, Error as EndpointError, ErrorKind, Holder,
         ListenOptions as EndpointListenOptions, Listener as EndpointListener, Peer, Url, User,
     };
+    #[cfg(unix)]
+    pub use sealpipe_endpoint::{Environment, activated};
 }

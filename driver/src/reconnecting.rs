@@ -105,8 +105,8 @@ impl<R: Runtime> ReconnectingClient<R> {
     /// # Errors
     /// As [`ConnectOptions::connect`].
     pub async fn connection(&self) -> Result<Arc<Connection<R>>, Error> {
+        let mut settled = None;
         let one = loop {
-            let settled = self.0.settled.listen();
             let connecting = {
                 let mut current = lock(&self.0.current);
                 if let Some(connection) = current.standing() {
@@ -117,7 +117,11 @@ impl<R: Runtime> ReconnectingClient<R> {
             if !connecting {
                 break Connecting(self.clone());
             }
-            settled.await;
+            // It may have settled before this one listened: then it looks again.
+            match settled.take() {
+                None => settled = Some(self.0.settled.listen()),
+                Some(settled) => settled.await,
+            }
         };
         // In a task: others wait for it, and may be what keeps this future from going on.
         let (mut tell, told) = oneshot::channel();
