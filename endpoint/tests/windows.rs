@@ -203,7 +203,7 @@ fn the_second_listener_finds_the_name_in_use() {
     let error = listen(&endpoint, &Access::SameUser).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
     drop(first);
-    listen(&endpoint, &Access::SameUser).unwrap();
+    drop(listen(&endpoint, &Access::SameUser).unwrap());
 }
 
 #[test]
