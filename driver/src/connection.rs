@@ -451,7 +451,7 @@ impl<R: Runtime> Connection<R> {
             .session(|session| session.connection().is_open())
     }
 
-    /// Whether this side may still send over it, be it when it goes on.
+    /// Whether messages can still be queued on it, to go out now or once it is resumed.
     pub(crate) fn can_send(&self) -> bool {
         self.shared().session(|session| {
             let connection = session.connection();

@@ -308,7 +308,7 @@ impl<R: Runtime> Current<R> {
     }
 }
 
-/// The one who connects.
+/// Held while somebody connects. Dropped, it lets those who wait look again.
 struct Connecting<R: Runtime>(ReconnectingClient<R>);
 
 impl<R: Runtime> Deref for Connecting<R> {

@@ -140,6 +140,18 @@ impl FifoPair {
         }
     }
 
+    /// Whether nobody has the turn to send. Who sends all the same knows of no turns.
+    #[must_use]
+    pub fn is_turn_free(&self) -> bool {
+        match Lock::acquire_existing(&self.directory, &self.ack) {
+            Some(lock) => {
+                lock.release();
+                true
+            }
+            None => !Lock::is_there(&self.directory, &self.ack),
+        }
+    }
+
     /// Removes the file of turns, if nobody has a turn and nobody listens. Who has one does
     /// it when giving that up.
     fn clear_turns(&self) {

@@ -105,6 +105,11 @@ impl Lock {
         None
     }
 
+    /// Whether its file is there, held by somebody or not.
+    pub(super) fn is_there(directory: &Directory, socket: &OsStr) -> bool {
+        rustix::fs::statat(&directory.fd, name_of(socket), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Leaves our process id, for the messages of those who come later.
     pub(super) fn sign(&mut self) {
         let text = format!("{}\n", std::process::id());

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::wait::Event;
 
-/// The most that are kept: what 500 connections use.
-const KEPT: usize = 1_000;
+/// How many wait at most to be used again: what 500 connections use.
+const MOST: usize = 1_000;
 
 static UNUSED: Mutex<Vec<Event>> = Mutex::new(Vec::new());
 
@@ -59,7 +59,7 @@ impl Drop for Kept {
         // SAFETY: this is the end of the only place that it is in.
         let event = unsafe { ManuallyDrop::take(&mut self.0) };
         let mut unused = unused();
-        if unused.len() < KEPT {
+        if unused.len() < MOST {
             unused.push(event);
         }
     }

@@ -142,8 +142,8 @@ impl Connection {
     }
 
     /// Writes a small message of level *none* straight into `output`, if nothing has to go
-    /// before it: a third of what [`send`](Self::send) and
-    /// [`poll_transmit`](Self::poll_transmit) cost. `None` if it has to be queued.
+    /// before it: cheaper than [`send`](Self::send) and then
+    /// [`poll_transmit`](Self::poll_transmit). `None` if it has to be queued.
     ///
     /// The message is sent when the driver has written `output`, which it does now. Where
     /// that takes more than one write, its outcome is to be

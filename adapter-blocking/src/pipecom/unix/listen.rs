@@ -17,6 +17,9 @@ use crate::pipecom::{
 const LINE_TIME: Duration = Duration::from_secs(5);
 /// How long a sender of another make may take to come for its acknowledgement.
 const ACK_TIME: Duration = Duration::from_secs(5);
+/// How long the next message of a sender of another make is waited for before the FIFO of
+/// acknowledgements is closed.
+const PAUSE: Duration = Duration::from_millis(2);
 /// What is read at once.
 const CHUNK: usize = 16 << 10;
 
@@ -221,12 +224,35 @@ impl Port {
         Ok(())
     }
 
+    /// Whether the next message has come, or a part of it.
+    fn has_more(&self) -> bool {
+        self.lines.is_within()
+            || rustix::io::ioctl_fionread(&self.messages).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Waits a moment for the next message.
+    fn pause(&self) {
+        // Held for writing, or the end of the last sender would be there at once.
+        let quiet = self
+            .claim
+            .pair()
+            .open_writer(Fifo::Message, &Access::SameUser);
+        let mut messages = [PollFd::new(&self.messages, PollFlags::IN)];
+        if quiet.is_ok() {
+            // Whether it came or not is looked at next.
+            let _ = wait(&mut messages, Deadline::after(Some(PAUSE)));
+        }
+    }
+
     /// Closes the FIFO of acknowledgements, but where the next message has come already
     /// (of a sender of another make, then): that one may have it open for reading, and
     /// would take this for the end of its own.
     fn close_ack(&mut self) {
-        let more = self.lines.is_within()
-            || rustix::io::ioctl_fionread(&self.messages).is_ok_and(|bytes| bytes > 0);
+        if self.ack.is_some() && !self.has_more() && self.claim.pair().is_turn_free() {
+            // One that sends on would read the end if it opened just before the closing.
+            self.pause();
+        }
+        let more = self.has_more();
         match &mut self.ack {
             Some(ack) if more => ack.late = true,
             _ => self.ack = None,
