@@ -276,6 +276,40 @@ impl Connection {
         Ok(self.delivery(self.inner.try_send(message)?))
     }
 
+    /// Queues a message, once there is room for it, without writing it: what is fed
+    /// gathers, and goes out in few large writes. That is when 32 KiB are there, with
+    /// [`flush`](Self::flush), or with whatever is sent next. For many small messages in a
+    /// row this takes a tenth of what [`queue`](Self::queue) takes for each; what becomes
+    /// of each is only counted in [`Stats`].
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let mut message = Some(message.into());
+        if let Some(fed) = self.inner.feed_now(&mut message) {
+            return fed;
+        }
+        let fed = async {
+            match message {
+                Some(message) => self.inner.feed(message).await,
+                None => Ok(()),
+            }
+        };
+        let fed = self.calls.run(self.calls.writing(), fed);
+        fed.unwrap_or(Err(SendError::NotSent(None)))
+    }
+
+    /// Waits until the system has everything that was fed and queued.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the connection has ended: what was still to be written is
+    /// lost; [`Error::Timeout`] after the write timeout, [`Error::Interrupted`] if another
+    /// thread ended the call: it is still there, and goes on.
+    pub fn flush(&self) -> Result<(), Error> {
+        let limit = self.calls.writing();
+        self.run("writing what was fed", limit, self.inner.flush())?
+    }
+
     fn delivery(&self, inner: sealpipe_driver::Delivery<Smol>) -> Delivery {
         Delivery {
             inner,

@@ -45,6 +45,22 @@ impl Sender {
         self.0.try_send(message)
     }
 
+    /// As [`Connection::feed`].
+    ///
+    /// # Errors
+    /// As [`Connection::feed`].
+    pub fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.0.feed(message)
+    }
+
+    /// As [`Connection::flush`].
+    ///
+    /// # Errors
+    /// As [`Connection::flush`].
+    pub fn flush(&self) -> Result<(), Error> {
+        self.0.flush()
+    }
+
     /// As [`Connection::reserve`].
     ///
     /// # Errors

@@ -23,7 +23,10 @@ fn start() {
         return;
     }
     let thread = thread::Builder::new().name(String::from("sealpipe"));
-    match thread.spawn(|| async_io::block_on(EXECUTOR.run(pending::<()>()))) {
+    // Not async-io's block_on: a second thread that waits for all sockets itself takes their
+    // events from the program's, which then has to be woken for each.
+    let run = || futures_lite::future::block_on(EXECUTOR.run(pending::<()>()));
+    match thread.spawn(run) {
         Ok(_) => *runs = true,
         // The next connection tries again; what was queued until then runs too.
         Err(error) => tracing::error!(%error, "the background thread could not be started"),

@@ -20,8 +20,7 @@ use std::{
 #[derive(Debug)]
 pub struct SocketHalf {
     socket: Arc<Socket>,
-    /// The last read left room free: there was no more, and to ask again before
-    /// something has come costs as much as to wait.
+    /// The last read left room free: there was no more.
     drained: bool,
     /// The thread that waited last.
     thread: Weak<Parker>,
@@ -57,10 +56,10 @@ impl SocketHalf {
         writes: bool,
         mut attempt: impl FnMut(&UnixStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        if std::mem::take(&mut self.drained) {
-            // It may be told of what has been read already.
-            ready!(self.poll_ready(context, writes))?;
-            ready!(self.poll_ready(context, writes))?;
+        // To ask again before something has come costs a thread that waits for itself as much
+        // as to wait. Not so async-io: to wait for that takes several system calls.
+        if std::mem::take(&mut self.drained) && self.register(context, writes) {
+            return Poll::Pending;
         }
         loop {
             match attempt(self.socket.io.get_ref()) {
@@ -71,13 +70,21 @@ impl SocketHalf {
         }
     }
 
-    fn poll_ready(&mut self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
+    /// Has this thread wait for the socket itself, if it can.
+    fn register(&mut self, context: &Context<'_>, writes: bool) -> bool {
         let source = || Source {
             socket: Arc::downgrade(&self.socket),
             writes,
         };
-        if waiting::register(context.waker(), source) {
+        let registered = waiting::register(context.waker(), source);
+        if registered {
             self.socket.threads.add_current(&mut self.thread);
+        }
+        registered
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
+        if self.register(context, writes) {
             Poll::Pending
         } else if writes {
             self.socket.io.poll_writable(context)

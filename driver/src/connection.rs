@@ -5,7 +5,7 @@ use crate::{
     SubscribeError, Subscription, WriteHalf,
     call::{First, Now},
     ending,
-    halves::Gather,
+    feeding::{self, Gather},
     memory,
     opening::Opening,
     shared::Shared,
@@ -15,14 +15,13 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::try_join};
 use sealpipe_core::{
-    Close, Config, ConnectionError, Message, Role, SendErrorReason, Stats,
+    Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason, Stats,
     session::{Backlog, Interest, Place, Session},
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use std::{
     fmt,
-    future::poll_fn,
-    pin::Pin,
+    future::{Future, poll_fn},
     sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
@@ -284,11 +283,11 @@ impl<R: Runtime> Connection<R> {
     ///
     /// # Errors
     /// [`SendError`], which says what became of the message.
-    pub async fn send(
+    pub fn send(
         &self,
         message: impl Into<Message>,
-    ) -> Result<sealpipe_core::Outcome, SendError> {
-        crate::sending::send(&self.owner, message.into()).await
+    ) -> impl Future<Output = Result<Outcome, SendError>> + Send {
+        crate::sending::send(&self.owner, message.into())
     }
 
     /// Queues a message, once there is room for it, and flushes what the system
@@ -310,6 +309,33 @@ impl<R: Runtime> Connection<R> {
     /// too large, or the connection has ended.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         crate::sending::try_send(&self.owner, message.into())
+    }
+
+    /// Queues a message, once there is room for it, without writing it: what is fed
+    /// gathers, and goes out in few large writes. That is when 32 KiB are there, with
+    /// [`flush`](Self::flush), or with whatever is sent next. For many small messages in a
+    /// row this takes a tenth of what [`queue`](Self::queue) takes for each; what becomes
+    /// of each is only counted in [`Stats`]. Dropped while it waits for room, the future
+    /// takes its message with it.
+    ///
+    /// # Errors
+    /// [`SendError::NotTaken`], with the message in it, if there is no room within its
+    /// deadline, or else `send_timeout`, it is too large, or the connection has ended.
+    pub fn feed(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        feeding::feed(&self.owner, message.into())
+    }
+
+    /// Waits until the system has everything that was fed and queued.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if the connection has ended: what was still to be written is
+    /// lost; [`Error::Timeout`] if the peer takes nothing for `send_timeout`: it is still
+    /// there, and goes on.
+    pub async fn flush(&self) -> Result<(), Error> {
+        feeding::flush(&self.owner).await
     }
 
     /// Waits for room for one message, and keeps it: [`Permit::send`] does not
@@ -382,8 +408,8 @@ impl<R: Runtime> Connection<R> {
     /// # Errors
     /// [`Error::Connection`] if the connection ended in another way; what had come
     /// before has then been received.
-    pub async fn recv(&self) -> Result<Option<Incoming<R>>, Error> {
-        recv(&self.owner).await
+    pub fn recv(&self) -> impl Future<Output = Result<Option<Incoming<R>>, Error>> + Send {
+        recv(&self.owner)
     }
 
     /// What [`recv`](Self::recv) would return now; `None` if it would wait.
@@ -399,6 +425,13 @@ impl<R: Runtime> Connection<R> {
     #[doc(hidden)]
     pub fn send_through(&self, message: Message) -> Result<Delivery<R>, Message> {
         crate::sending::send_through(&self.owner, message)
+    }
+
+    /// What [`feed`](Self::feed) would return now; `None` if it would wait, and the message
+    /// stays where it is. For adapters: to try takes no preparation.
+    #[doc(hidden)]
+    pub fn feed_now(&self, message: &mut Option<Message>) -> Option<Result<(), SendError>> {
+        feeding::feed_now(&self.owner, message)
     }
 
     /// The next message, if it was read already. For adapters: to ask for it takes no
@@ -575,19 +608,5 @@ impl<R: Runtime> Drop for Connection<R> {
                 self.owner.shared.leave(place);
             }
         }
-    }
-}
-
-impl<R: Runtime> futures_core::Stream for Connection<R> {
-    type Item = Result<Incoming<R>, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        crate::halves::poll_next(
-            &this.owner,
-            &mut this.recv_place,
-            &mut this.end_told,
-            context,
-        )
     }
 }

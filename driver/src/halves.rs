@@ -1,42 +1,32 @@
-//! Owned halves of a connection, `Stream` and `Sink`.
+//! Owned halves of a connection, and `Stream`.
 
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
     call::{First, Now},
-    connection::{self, Owner, reason_to_error},
+    connection::{self, Owner},
     ending,
+    feeding::{self, Gather},
 };
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_sink::Sink;
 use sealpipe_core::{
-    Close, ConnectionError, Message, Outcome, SendErrorReason, Stats,
+    Close, ConnectionError, Message, Outcome, Stats,
     session::{Interest, Place},
 };
 use sealpipe_endpoint::Peer;
 use std::{
     fmt,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-/// The sink lets so much gather before it writes.
-const GATHER: usize = 32 << 10;
-
 /// The sending half. Clones send over the same connection.
 pub struct Sender<R: Runtime> {
-    owner: Arc<Owner<R>>,
-    gather: Gather,
-}
-
-/// The `Sink` side of a handle.
-#[derive(Default)]
-pub(crate) struct Gather {
-    pub(crate) place: Place,
-    /// There was room for one more when the last message was fed: nobody need ask.
-    room: bool,
+    pub(crate) owner: Arc<Owner<R>>,
+    pub(crate) gather: Gather,
 }
 
 /// The receiving half.
@@ -76,8 +66,11 @@ impl<R: Runtime> Sender<R> {
     ///
     /// # Errors
     /// As [`Connection::send`].
-    pub async fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
-        crate::sending::send(&self.owner, message.into()).await
+    pub fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<Outcome, SendError>> + Send {
+        crate::sending::send(&self.owner, message.into())
     }
 
     /// As [`Connection::queue`].
@@ -94,6 +87,25 @@ impl<R: Runtime> Sender<R> {
     /// As [`Connection::try_send`].
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Delivery<R>, SendError> {
         crate::sending::try_send(&self.owner, message.into())
+    }
+
+    /// As [`Connection::feed`].
+    ///
+    /// # Errors
+    /// As [`Connection::feed`].
+    pub fn feed(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        feeding::feed(&self.owner, message.into())
+    }
+
+    /// As [`Connection::flush`].
+    ///
+    /// # Errors
+    /// As [`Connection::flush`].
+    pub async fn flush(&self) -> Result<(), Error> {
+        feeding::flush(&self.owner).await
     }
 
     /// As [`Connection::reserve`].
@@ -192,8 +204,8 @@ impl<R: Runtime> Receiver<R> {
     ///
     /// # Errors
     /// As [`Connection::recv`].
-    pub async fn recv(&mut self) -> Result<Option<Incoming<R>>, Error> {
-        connection::recv(&self.owner).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Incoming<R>>, Error>> + Send {
+        connection::recv(&self.owner)
     }
 
     /// As [`Connection::try_recv`].
@@ -235,68 +247,6 @@ pub(crate) fn poll_next<R: Runtime>(
     })
 }
 
-/// Room, and not too much gathered: then it is time to write.
-fn poll_ready<R: Runtime>(
-    owner: &Owner<R>,
-    gather: &mut Gather,
-    context: &Context<'_>,
-) -> Poll<Result<(), SendErrorReason>> {
-    // Most messages only gather: nothing is driven.
-    if gather.room {
-        return Poll::Ready(Ok(()));
-    }
-    let shared = &owner.shared;
-    if let Some(ready) = shared.session(|session| session.poll_room(GATHER)) {
-        return Poll::Ready(ready);
-    }
-    shared.poll_wait(
-        context,
-        Now::default(),
-        &mut gather.place,
-        Interest::Gather(GATHER),
-        First::Write,
-        |session| session.poll_room(GATHER),
-    )
-}
-
-fn start_send<R: Runtime>(
-    owner: &Owner<R>,
-    gather: &mut Gather,
-    message: Message,
-) -> Result<(), SendError> {
-    let fed = owner
-        .shared
-        .session(|session| session.feed(message, GATHER));
-    gather.room = matches!(fed, Ok(true));
-    fed.map(|_| ()).map_err(SendError::not_taken)
-}
-
-/// Until the system has everything.
-fn poll_flush<R: Runtime>(
-    owner: &Owner<R>,
-    gather: &mut Gather,
-    context: &Context<'_>,
-) -> Poll<Result<(), SendError>> {
-    let shared = &owner.shared;
-    shared
-        .poll_wait(
-            context,
-            Now::default(),
-            &mut gather.place,
-            Interest::Flushed,
-            First::Write,
-            |session| session.poll_flushed(),
-        )
-        .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
-}
-
-pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
-    match reason {
-        SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
-        reason => SendError::not_connected(reason_to_error(reason)),
-    }
-}
-
 impl<R: Runtime> Stream for Receiver<R> {
     type Item = Result<Incoming<R>, Error>;
 
@@ -306,52 +256,19 @@ impl<R: Runtime> Stream for Receiver<R> {
     }
 }
 
-/// Messages fed to a sink gather and go out in few writes; what becomes of each
-/// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
-/// is [`Connection::finish`] without waiting for the peer's end.
-macro_rules! sink {
-    ($type:ident) => {
-        impl<R: Runtime> Sink<Message> for $type<R> {
-            type Error = SendError;
+impl<R: Runtime> Stream for Connection<R> {
+    type Item = Result<Incoming<R>, Error>;
 
-            fn poll_ready(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<Result<(), SendError>> {
-                let this = &mut *self;
-                poll_ready(&this.owner, &mut this.gather, context).map_err(not_ready)
-            }
-
-            fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
-                let this = &mut *self;
-                start_send(&this.owner, &mut this.gather, message)
-            }
-
-            fn poll_flush(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<Result<(), SendError>> {
-                let this = &mut *self;
-                poll_flush(&this.owner, &mut this.gather, context)
-            }
-
-            fn poll_close(
-                mut self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<Result<(), SendError>> {
-                let this = &mut *self;
-                let now = R::now();
-                this.owner
-                    .shared
-                    .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
-                poll_flush(&this.owner, &mut this.gather, context)
-            }
-        }
-    };
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        poll_next(
+            &this.owner,
+            &mut this.recv_place,
+            &mut this.end_told,
+            context,
+        )
+    }
 }
-
-sink!(Sender);
-sink!(Connection);
 
 impl<R: Runtime> Drop for Sender<R> {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@ mod connect;
 mod connection;
 mod ending;
 mod error;
+mod feeding;
 mod halves;
 mod incoming;
 pub mod ipcez;

@@ -4,7 +4,7 @@ use crate::{
     Incoming, Runtime, SendError,
     call::First,
     connection::{Owner, Waiting},
-    halves::not_ready,
+    feeding::not_ready,
     sending::{ASK, take_in},
     shared::Shared,
     timeout::timeout,

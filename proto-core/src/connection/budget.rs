@@ -27,10 +27,11 @@ impl<const CAPACITY: u16, const REFILL: u64> Budget<CAPACITY, REFILL> {
         }
     }
 
-    /// A DATA frame came.
+    /// DATA frames came, so many.
     #[inline]
-    pub(super) fn earn(&mut self) {
-        self.tokens = self.tokens.saturating_add(1).min(CAPACITY);
+    pub(super) fn earn(&mut self, frames: u64) {
+        let earned = u16::try_from(frames).unwrap_or(CAPACITY);
+        self.tokens = self.tokens.saturating_add(earned).min(CAPACITY);
     }
 
     /// Whether one more frame is allowed.

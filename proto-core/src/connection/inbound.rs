@@ -2,6 +2,7 @@
 //! verdicts that are due, and the credit that the peer has.
 
 mod resume;
+mod run;
 
 use super::inbox::{Inbox, Lane};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
 use resume::Continued;
+pub(super) use run::Run;
 
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
@@ -282,6 +284,7 @@ impl Inbound {
     /// The next message for the program.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
+        // Looked at where it lies: what has just been moved is read more slowly.
         let lane = self.inbox.next_lane();
         let message = self.inbox.queue(lane).front()?;
         let size = message.size();
@@ -316,6 +319,12 @@ impl Inbound {
 
     pub(super) fn first_of(&self, lane: Lane) -> Option<&Received> {
         self.inbox.queue(lane).front()
+    }
+
+    /// Whether no message waits for the program.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.inbox.is_empty()
     }
 
     /// Whether a message waits in `lane`.

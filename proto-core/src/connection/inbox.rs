@@ -57,6 +57,12 @@ impl Inbox {
         self.lane(Lane::of(message.kind)).push_back(message);
     }
 
+    /// One that is neither a reply nor an event.
+    #[inline(always)]
+    pub(super) fn push_bare(&mut self, message: Received) {
+        self.messages.push_back(message);
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.messages
@@ -65,8 +71,9 @@ impl Inbox {
             .saturating_add(self.events.len())
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.messages.is_empty() && self.replies.is_empty() && self.events.is_empty()
     }
 
     #[inline]

@@ -1,6 +1,11 @@
 //! From bytes to frames to what they mean (PROTOCOL.md, sections 5 and 6).
 
-use super::{Connection, Phase, ending::Farewell, inbound::check_fragment, timers::Timer};
+use super::{
+    Connection, Phase,
+    ending::Farewell,
+    inbound::{Run, check_fragment},
+    timers::Timer,
+};
 use crate::{
     buffer::{RecvBuf, SMALL},
     crypto::Opener,
@@ -215,7 +220,7 @@ impl Connection {
         let message = received(&head, Bytes::new());
         input.consume(length);
         let payload = input.take_payload(n);
-        self.budget.earn();
+        self.budget.earn(1);
         self.inbound.received(Received { payload, ..message });
         Ok(())
     }
@@ -241,6 +246,20 @@ impl Connection {
             length = length.saturating_add(next.len());
         }
         let block = input.take_block(length);
+        let mut run = self.inbound.begin_run(&self.config);
+        let taken = self.take_block(first, &block, &mut run);
+        self.end_run(&run);
+        taken.map(|()| length)
+    }
+
+    /// The messages of a block, in one run or several.
+    #[inline(always)]
+    fn take_block(
+        &mut self,
+        first: FrameHeader,
+        block: &Bytes,
+        run: &mut Run,
+    ) -> Result<(), Violation> {
         let (mut at, mut header) = (0usize, Some(first));
         while let Some(FrameHeader {
             header_len,
@@ -248,18 +267,31 @@ impl Connection {
             ..
         }) = header
         {
-            let body = at.saturating_add(header_len);
-            at = body.saturating_add(body_len);
+            // All within the block.
+            let body = at.wrapping_add(header_len);
+            at = body.wrapping_add(body_len);
             let front = block.get(body..at).unwrap_or_default();
             let (head, length) = DataHead::decode(true, front)?;
             let n = front.len().saturating_sub(length);
-            self.inbound.admit(&head, n as u64, &self.config)?;
             let payload = block.slice(at.saturating_sub(n)..at);
-            self.budget.earn();
-            self.inbound.received(received(&head, payload));
+            if head.is_bare() && run.count(head.seq, head.ack, n) {
+                self.inbound.run_on(received(&head, payload));
+            } else {
+                self.end_run(run);
+                *run = Run::default();
+                self.inbound.admit(&head, n as u64, &self.config)?;
+                self.budget.earn(1);
+                self.inbound.received(received(&head, payload));
+                *run = self.inbound.begin_run(&self.config);
+            }
             header = block.get(at..).and_then(FrameHeader::decode_short);
         }
-        Ok(length)
+        Ok(())
+    }
+
+    fn end_run(&mut self, run: &Run) {
+        self.inbound.end_run(run);
+        self.budget.earn(run.len());
     }
 
     /// A large DATA frame of which `input` has only the beginning: the rest of its
@@ -291,7 +323,7 @@ impl Connection {
         body: usize,
         input: &mut RecvBuf,
     ) -> Result<usize, Violation> {
-        self.budget.earn();
+        self.budget.earn(1);
         if !first {
             self.inbound.check_more(fin, body, input.assembly_len())?;
             return Ok(body);

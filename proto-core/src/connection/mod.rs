@@ -348,7 +348,7 @@ impl Connection {
     /// Whether [`recv`](Self::recv) would yield a message.
     #[inline]
     pub fn has_messages(&self) -> bool {
-        self.inbound.waiting() > 0
+        !self.inbound.is_empty()
     }
 
     /// Whether the peer has said that it will send no more messages. Those that

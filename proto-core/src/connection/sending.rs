@@ -41,6 +41,19 @@ impl Connection {
             .map(|_| ())
     }
 
+    /// Writes a small message whose outcome nobody asks for to where it goes out next, if
+    /// nothing has to go before it and there is room for any message; says whether it did.
+    #[inline]
+    pub(crate) fn write_behind(&mut self, message: &Message) -> bool {
+        let takes = self.writes_at_once() && self.check_send(message.size(), None, true).is_ok();
+        let written = takes && self.outbound.write_one(message, &mut self.raw);
+        if written {
+            self.quiet = false;
+            self.unwritten = true;
+        }
+        written
+    }
+
     /// Keeps room for one message of up to `size` bytes until
     /// [`send_reserved`](Self::send_reserved) or [`unreserve`](Self::unreserve).
     ///

@@ -369,6 +369,14 @@ impl Session {
         Ok(self.connection.queued_bytes() < gathered && self.connection.has_room(true))
     }
 
+    /// Feeds a small message that need not wait behind others, if there is room and less
+    /// than `gathered` bytes wait to be sent; says whether it did. The short way of
+    /// [`feed`](Self::feed), for which the message need not be given away.
+    #[inline]
+    pub fn feed_through(&mut self, message: &Message, gathered: usize) -> bool {
+        self.connection.queued_bytes() < gathered && self.connection.write_behind(message)
+    }
+
     /// What answers a question must outlive the stream, too.
     #[inline]
     fn outlast_stream(&self, message: &mut Message) {

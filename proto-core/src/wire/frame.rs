@@ -311,8 +311,50 @@ fn two(frame_type: FrameType, a: u64, b: u64, text: &str, out: &mut impl BufMut)
     out.put_slice(text.as_bytes());
 }
 
+/// What stands before the payload in the frame of a whole message with nothing beside that,
+/// where it is at most 8 bytes: nearly always. Put together in a register.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BareHead {
+    bytes: u64,
+    len: usize,
+}
+
+impl BareHead {
+    #[inline(always)]
+    pub(crate) fn new(
+        seq: u64,
+        kind: Kind,
+        ack: AckLevel,
+        extension: Extension,
+        payload: usize,
+    ) -> Option<BareHead> {
+        let (seq, seq_len) = varint::tagged(seq);
+        let body = seq_len.saturating_add(1).saturating_add(payload);
+        let (body, body_len) = varint::tagged(body as u64);
+        if kind != Kind::Message || !extension.is_empty() || seq_len > 4 || body_len > 2 {
+            return None;
+        }
+        let mut bytes = u64::from(MESSAGE).wrapping_shl(bits(body_len)) | body;
+        bytes = bytes.wrapping_shl(bits(seq_len)) | seq;
+        bytes = bytes << 8 | u64::from(ack.to_bits() << 3);
+        let len = body_len.saturating_add(seq_len).saturating_add(2);
+        Some(BareHead { bytes, len })
+    }
+
+    /// A copy of a fixed length, of which the rest is taken back, is cheaper than one of as
+    /// many bytes as there are.
+    #[inline(always)]
+    pub(crate) fn append_to(&self, out: &mut BytesMut) {
+        let end = out.len().saturating_add(self.len);
+        let unused = 8usize.saturating_sub(self.len);
+        let bytes = self.bytes.wrapping_shl(bits(unused));
+        out.extend_from_slice(&bytes.to_be_bytes());
+        out.truncate(end);
+    }
+}
+
 /// What stands before the payload in the frame of a whole message without a
-/// topic, where that is at most 16 bytes: put together in a register, it costs a
+/// topic, where that is at most 16 bytes: put together in two registers, it costs a
 /// third of what [`FrameHeader::encode`] and [`DataHead::encode`] do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShortHead {
@@ -330,11 +372,9 @@ impl ShortHead {
         extension: Extension,
         payload: usize,
     ) -> Option<ShortHead> {
-        if kind == Kind::Message
-            && extension.is_empty()
-            && let Some(head) = ShortHead::of_bare(seq, ack, payload)
-        {
-            return Some(head);
+        if let Some(BareHead { bytes, len }) = BareHead::new(seq, kind, ack, extension, payload) {
+            let bytes = u128::from(bytes);
+            return Some(ShortHead { bytes, len });
         }
         let flag =
             flag(correlation.is_some(), CORRELATION) | flag(!extension.is_empty(), EXTENSION);
@@ -357,24 +397,6 @@ impl ShortHead {
         (head.len <= 16).then_some(head)
     }
 
-    /// Of a message with nothing beside its payload, if it is at most 8 bytes: most are.
-    #[inline]
-    fn of_bare(seq: u64, ack: AckLevel, payload: usize) -> Option<ShortHead> {
-        let (seq, seq_len) = varint::tagged(seq);
-        let body = seq_len.saturating_add(1).saturating_add(payload);
-        let (body, body_len) = varint::tagged(body as u64);
-        if seq_len > 4 || body_len > 2 {
-            return None;
-        }
-        let mut bytes = u64::from(MESSAGE).wrapping_shl(bits(body_len)) | body;
-        bytes = bytes.wrapping_shl(bits(seq_len)) | seq;
-        bytes = bytes << 8 | u64::from(ack.to_bits() << 3);
-        Some(ShortHead {
-            bytes: u128::from(bytes),
-            len: body_len.saturating_add(seq_len).saturating_add(2),
-        })
-    }
-
     #[inline]
     fn put(&mut self, (number, len): (u64, usize)) {
         self.shift(len);
@@ -392,8 +414,7 @@ impl ShortHead {
         self.len
     }
 
-    /// A copy of a fixed length, of which the rest is taken back, is cheaper than
-    /// one of as many bytes as there are.
+    /// As [`BareHead::append_to`].
     #[inline(always)]
     pub(crate) fn append_to(&self, out: &mut BytesMut) {
         let end = out.len().saturating_add(self.len);
@@ -445,6 +466,12 @@ impl<'a> DataHead<'a> {
         let mut reader = Reader::new(body);
         let head = Self::fields(fin, &mut reader).ok_or(Violation::MessageMalformed)?;
         Ok((head, body.len().saturating_sub(reader.rest().len())))
+    }
+
+    /// Whether the message has nothing beside its payload, and is nothing else.
+    #[inline(always)]
+    pub(crate) fn is_bare(&self) -> bool {
+        self.kind == Kind::Message && self.topic.is_none() && self.extension.is_empty()
     }
 
     #[inline(always)]

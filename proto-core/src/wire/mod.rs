@@ -13,7 +13,7 @@ pub mod varint;
 
 pub use extension::Extension;
 pub use foreign::Wire;
-pub(crate) use frame::ShortHead;
+pub(crate) use frame::{BareHead, ShortHead};
 pub use frame::{DataHead, Frame, FrameHeader, FrameType, MAX_DATA_HEAD};
 pub use hello::Hello;
 pub use preface::{Mode, Preface, Status};

@@ -3,7 +3,6 @@
 
 use crate::run::{Kind, Task, round_trips, timed};
 use bytes::Bytes;
-use futures_util::SinkExt;
 use sealpipe_driver::{
     Connection, Listener, Runtime,
     vocabulary::{AckLevel, Config, Endpoint, Message},
@@ -47,7 +46,7 @@ pub(crate) async fn round_trip<R: Runtime>(connection: &Connection<R>, message: 
 }
 
 pub(crate) async fn drive<R: Runtime>(config: Config, path: &str, task: &Task) -> Duration {
-    let mut connection = Connection::<R>::connect(&Endpoint::path(path), config)
+    let connection = Connection::<R>::connect(&Endpoint::path(path), config)
         .await
         .expect("the server listens");
     let message = Bytes::from(vec![7; task.size]);
@@ -112,11 +111,9 @@ pub(crate) fn drive_blocking(config: Config, path: &str, task: &Task) -> Duratio
             Kind::Awaited => {
                 connection.send(message.clone()).expect("the peer takes it");
             }
-            _ => drop(
-                connection
-                    .queue(acknowledged(&message))
-                    .expect("the peer takes it"),
-            ),
+            _ => connection
+                .feed(acknowledged(&message))
+                .expect("the peer takes it"),
         }
     }
     round_trip(&Bytes::from_static(b"e"));

@@ -7,7 +7,7 @@ use crate::{
     message::{AckLevel, Message, Outcome},
     queue::Queue,
     time::Time,
-    wire::{DataHead, FrameHeader, FrameType, MIN_FRAGMENT, ShortHead},
+    wire::{BareHead, DataHead, FrameHeader, FrameType, MIN_FRAGMENT, ShortHead},
 };
 use alloc::boxed::Box;
 use bytes::{Buf, Bytes, BytesMut};
@@ -79,11 +79,16 @@ impl Outbound {
         if !first || !leaves || n > SMALL || !self.covers(n) {
             return false;
         }
-        // It has no deadline: the time does not matter.
-        let Some(head) = short_head(message, self.next_seq, Time::ZERO) else {
-            return false;
-        };
-        head.append_to(out);
+        let (seq, extension) = (self.next_seq, message.extension);
+        if let Some(head) = BareHead::new(seq, message.kind, message.ack, extension, n) {
+            head.append_to(out);
+        } else {
+            // It has no deadline: the time does not matter.
+            let Some(head) = short_head(message, seq, Time::ZERO) else {
+                return false;
+            };
+            head.append_to(out);
+        }
         out.extend_from_slice(&message.payload);
         self.start(NEW, n);
         self.counts.sent = self.counts.sent.wrapping_add(1);

@@ -1,0 +1,223 @@
+//! Messages that gather, and go out in few writes: `feed` and `flush`, and the `Sink`.
+
+use crate::{
+    Connection, Error, Runtime, SendError, Sender,
+    call::{First, Now},
+    connection::{Owner, Waiting, reason_to_error},
+    timeout::timeout,
+};
+use futures_sink::Sink;
+use sealpipe_core::{
+    Message, SendErrorReason,
+    session::{Interest, Place, Session},
+};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// So much gathers before it is written.
+const GATHER: usize = 32 << 10;
+
+pub(crate) async fn feed<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
+    let mut message = Some(message);
+    match feed_now(owner, &mut message) {
+        Some(fed) => fed,
+        // Boxed: it is seldom, and every future that feeds would be three times as large.
+        None => Box::pin(feed_when_ready(owner, message)).await,
+    }
+}
+
+/// Feeds the message if there is room, or tells why there will not be any; else it stays
+/// where it is. Nothing is driven: most messages only gather.
+#[inline]
+pub(crate) fn feed_now<R: Runtime>(
+    owner: &Owner<R>,
+    message: &mut Option<Message>,
+) -> Option<Result<(), SendError>> {
+    owner.shared.session(|session| match message {
+        Some(small) if session.feed_through(small, GATHER) => Some(Ok(())),
+        _ => queue_now(session, message),
+    })
+}
+
+fn queue_now(
+    session: &mut Session,
+    message: &mut Option<Message>,
+) -> Option<Result<(), SendError>> {
+    let room = session.poll_room(GATHER)?;
+    let message = message.take()?;
+    Some(match room {
+        Ok(()) => session
+            .feed(message, GATHER)
+            .map(|_| ())
+            .map_err(SendError::not_taken),
+        Err(reason) => Err(not_taken(message, reason)),
+    })
+}
+
+/// Feeds the message once there is room.
+async fn feed_when_ready<R: Runtime>(
+    owner: &Owner<R>,
+    mut message: Option<Message>,
+) -> Result<(), SendError> {
+    let deadline = message.as_ref().and_then(Message::deadline);
+    let limit = deadline.unwrap_or(owner.config.send_timeout());
+    let mut waiting = Waiting::new(&owner.shared);
+    let fed = poll_fn(|context| {
+        waiting.poll(context, Interest::Gather(GATHER), First::Write, |session| {
+            queue_now(session, &mut message)
+        })
+    });
+    let fed = timeout::<R, _>(limit, fed).await.ok();
+    match (fed, message) {
+        (Some(fed), _) => fed,
+        (None, Some(message)) => Err(not_taken(message, SendErrorReason::Full)),
+        (None, None) => Ok(()),
+    }
+}
+
+fn not_taken(message: Message, reason: SendErrorReason) -> SendError {
+    SendError::NotTaken {
+        message: Box::new(message),
+        reason,
+    }
+}
+
+pub(crate) async fn flush<R: Runtime>(owner: &Owner<R>) -> Result<(), Error> {
+    let limit = owner.config.send_timeout();
+    let mut waiting = Waiting::new(&owner.shared);
+    let flushed = poll_fn(|context| {
+        waiting.poll(context, Interest::Flushed, First::Write, |session| {
+            session.poll_flushed()
+        })
+    });
+    match timeout::<R, _>(limit, flushed).await {
+        Ok(flushed) => flushed.map_err(Error::Connection),
+        Err(_) => Err(Error::Timeout {
+            doing: "writing what was fed",
+            limit,
+            last: None,
+        }),
+    }
+}
+
+// --- The `Sink` -----------------------------------------------------------------------
+
+/// The `Sink` side of a handle.
+#[derive(Default)]
+pub(crate) struct Gather {
+    pub(crate) place: Place,
+    /// There was room for one more when the last message was fed: nobody need ask.
+    room: bool,
+}
+
+/// Room, and not too much gathered: then it is time to write.
+fn poll_ready<R: Runtime>(
+    owner: &Owner<R>,
+    gather: &mut Gather,
+    context: &Context<'_>,
+) -> Poll<Result<(), SendErrorReason>> {
+    // Most messages only gather: nothing is driven.
+    if gather.room {
+        return Poll::Ready(Ok(()));
+    }
+    let shared = &owner.shared;
+    if let Some(ready) = shared.session(|session| session.poll_room(GATHER)) {
+        return Poll::Ready(ready);
+    }
+    shared.poll_wait(
+        context,
+        Now::default(),
+        &mut gather.place,
+        Interest::Gather(GATHER),
+        First::Write,
+        |session| session.poll_room(GATHER),
+    )
+}
+
+fn start_send<R: Runtime>(
+    owner: &Owner<R>,
+    gather: &mut Gather,
+    message: Message,
+) -> Result<(), SendError> {
+    let fed = owner
+        .shared
+        .session(|session| session.feed(message, GATHER));
+    gather.room = matches!(fed, Ok(true));
+    fed.map(|_| ()).map_err(SendError::not_taken)
+}
+
+/// Until the system has everything.
+fn poll_flush<R: Runtime>(
+    owner: &Owner<R>,
+    gather: &mut Gather,
+    context: &Context<'_>,
+) -> Poll<Result<(), SendError>> {
+    let shared = &owner.shared;
+    shared
+        .poll_wait(
+            context,
+            Now::default(),
+            &mut gather.place,
+            Interest::Flushed,
+            First::Write,
+            |session| session.poll_flushed(),
+        )
+        .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
+}
+
+pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
+    match reason {
+        SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
+        reason => SendError::not_connected(reason_to_error(reason)),
+    }
+}
+
+/// Messages fed to a sink gather and go out in few writes; what becomes of each
+/// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
+/// is [`Connection::finish`] without waiting for the peer's end.
+macro_rules! sink {
+    ($type:ident) => {
+        impl<R: Runtime> Sink<Message> for $type<R> {
+            type Error = SendError;
+
+            fn poll_ready(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                poll_ready(&this.owner, &mut this.gather, context).map_err(not_ready)
+            }
+
+            fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendError> {
+                let this = &mut *self;
+                start_send(&this.owner, &mut this.gather, message)
+            }
+
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                poll_flush(&this.owner, &mut this.gather, context)
+            }
+
+            fn poll_close(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<Result<(), SendError>> {
+                let this = &mut *self;
+                let now = R::now();
+                this.owner
+                    .shared
+                    .with(|session, waiters| session.with(waiters, |core| core.finish(now)));
+                poll_flush(&this.owner, &mut this.gather, context)
+            }
+        }
+    };
+}
+
+sink!(Sender);
+sink!(Connection);
