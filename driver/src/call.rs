@@ -26,8 +26,6 @@ impl Now {
 pub(crate) enum First {
     /// Looks whether what it waits for is there.
     Look,
-    /// Its caller has looked: reads.
-    Read,
     /// Writes what was just queued, whose outcome cannot be there before.
     Write,
 }

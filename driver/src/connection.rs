@@ -558,7 +558,7 @@ pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming
     let shared = &owner.shared;
     let mut waiting = Waiting::new(shared);
     let received = poll_fn(|context| {
-        waiting.poll(context, Interest::Message, First::Read, |session| {
+        waiting.poll(context, Interest::Message, First::Look, |session| {
             session.poll_recv()
         })
     })

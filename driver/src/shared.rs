@@ -248,7 +248,12 @@ impl<R: Runtime> Shared<R> {
         let mut writer = try_lock(&self.writer)?;
         let unbuffered = writer.io.as_ref().is_some_and(|io| !io.is_buffered());
         let send = |session: &mut Session, waiters: &mut Waiters| {
-            session.send_through(message, &mut writer.buf, waiters)
+            let seq = session.send_through(message, &mut writer.buf, waiters);
+            if seq.is_some() {
+                // As the call will leave it: what is written now need not be looked after.
+                session.leave(self.signals.attend(session), waiters);
+            }
+            seq
         };
         let seq = if unbuffered { self.with(send) } else { None };
         let fate = seq.map(|seq| {
@@ -265,9 +270,6 @@ impl<R: Runtime> Shared<R> {
         // Somebody who had something to write may have found the lock taken.
         if self.write_again.load(Ordering::SeqCst) {
             self.flush(now.get::<R>());
-        }
-        if let Some(Fate::Known(_)) = fate {
-            self.leave(&mut Place::default());
         }
         fate
     }
@@ -405,13 +407,27 @@ impl<R: Runtime> Shared<R> {
         // As long as nobody has looked, there may be something to write.
         let (mut value, mut writes) = (None, true);
         if first == First::Look && !place.is_taken() {
-            let State { session, .. } = &mut *lock(&self.signals.state);
+            let mut state = lock(&self.signals.state);
+            let State { session, waiters } = &mut *state;
             value = ready(session);
             // Nothing was driven: there is nothing to hand over.
             if value.is_some() && session.touch() {
                 return value.map_or(Poll::Pending, Poll::Ready);
             }
             writes = session.wants_transmit();
+            // The transport wakes somebody as soon as there is anything to drive.
+            if value.is_none()
+                && !writes
+                && self.signals.attend(session)
+                && session.is_idle(waiters)
+            {
+                waiters.wait(place, interest, context.waker());
+                session.watch_timers(waiters);
+                let woken = waiters.take_woken();
+                drop(state);
+                woken.wake();
+                return Poll::Pending;
+            }
         }
         let mut call = Call {
             signals: &self.signals,

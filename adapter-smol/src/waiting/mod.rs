@@ -33,7 +33,7 @@ pub(crate) use system::Source;
 const LOOK_EVERY: u32 = 16;
 
 /// Most threads wait for one or two sources: those cost no memory.
-type Few<T> = SmallVec<[T; 4]>;
+type Few<T> = SmallVec<[T; 2]>;
 
 /// What a thread in [`block_on`] waits for.
 struct Registration {
@@ -41,9 +41,25 @@ struct Registration {
     waker: Waker,
 }
 
+/// All that a thread waits for, each [`block_on`] within another for its own. It keeps its
+/// memory from one to the next.
+struct Registered {
+    all: Vec<Registration>,
+    /// Where those of the innermost begin; `None` outside of any.
+    own: Option<usize>,
+}
+
+impl Registered {
+    fn own(&mut self) -> &mut [Registration] {
+        let own = self.own.unwrap_or(self.all.len());
+        self.all.get_mut(own..).unwrap_or_default()
+    }
+}
+
 thread_local! {
-    /// `None` outside of [`block_on`].
-    static REGISTERED: RefCell<Option<Few<Registration>>> = const { RefCell::new(None) };
+    static REGISTERED: RefCell<Registered> = const {
+        RefCell::new(Registered { all: Vec::new(), own: None })
+    };
     static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
 }
 
@@ -51,19 +67,18 @@ thread_local! {
 /// can wait for so many; else the caller turns to async-io.
 pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
     REGISTERED.with_borrow_mut(|registered| {
-        let Some(registered) = registered else {
+        if registered.own.is_none() {
             return false;
-        };
-        let source = source();
-        let same = registered.iter_mut().find(|other| other.source == source);
-        if let Some(same) = same {
+        }
+        let (source, own) = (source(), registered.own());
+        if let Some(same) = own.iter_mut().find(|other| other.source == source) {
             same.waker.clone_from(waker);
             return true;
         }
-        let room = registered.len() < system::most();
+        let room = own.len() < system::most();
         if room {
             let waker = waker.clone();
-            registered.push(Registration { source, waker });
+            registered.all.push(Registration { source, waker });
         }
         room
     })
@@ -142,16 +157,17 @@ impl Parker {
     /// The wakers of what has become ready.
     fn wait(&self, deadline: Option<Instant>) -> Few<Waker> {
         REGISTERED.with_borrow_mut(|registered| {
-            let Some(registered) = registered else {
+            let Some(own) = registered.own else {
                 return Few::new();
             };
-            let sources = registered.iter().map(|one| &one.source);
+            let sources = registered.own().iter().map(|one| &one.source);
             let ready = system::wait(&self.alarm, sources, deadline);
             let mut woken = Few::new();
             // From the back, so that the places before stay what they are.
             for index in ready.into_iter().rev() {
-                if index < registered.len() {
-                    woken.push(registered.swap_remove(index).waker);
+                let index = own.saturating_add(index);
+                if index < registered.all.len() {
+                    woken.push(registered.all.swap_remove(index).waker);
                 }
             }
             woken
@@ -161,17 +177,32 @@ impl Parker {
 
 /// Ends the thread's waiting, in order also when a poll panics.
 struct Waiting {
-    outer: Option<Few<Registration>>,
+    outer: Option<usize>,
     parker: Arc<Parker>,
+}
+
+impl Waiting {
+    fn begin(parker: Arc<Parker>) -> Waiting {
+        let outer = REGISTERED.with_borrow_mut(|registered| {
+            let own = registered.all.len();
+            registered.own.replace(own)
+        });
+        Waiting { outer, parker }
+    }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let left = REGISTERED.replace(self.outer.take());
+        let left = REGISTERED.with_borrow_mut(|registered| {
+            let own = registered.own.unwrap_or_default();
+            registered.own = self.outer;
+            match registered.all.len() > own {
+                true => registered.all.split_off(own),
+                false => Vec::new(),
+            }
+        });
         // Nobody waits for these any more: others must hear of it.
-        for one in left.into_iter().flatten() {
-            one.waker.wake();
-        }
+        left.into_iter().for_each(|one| one.waker.wake());
         // What woke the outer one may have been taken for the inner one's.
         self.parker.notified.store(true, Ordering::SeqCst);
         PARKER.set(Some(self.parker.clone()));
@@ -202,10 +233,7 @@ pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Insta
     };
     let waker = Waker::from(parker.clone());
     let mut context = Context::from_waker(&waker);
-    let waiting = Waiting {
-        outer: REGISTERED.replace(Some(Few::new())),
-        parker,
-    };
+    let waiting = Waiting::begin(parker);
     // Dropped before `waiting`: a future that leaves may still register.
     let mut future = pin!(future);
     let mut turns = 0_u32;

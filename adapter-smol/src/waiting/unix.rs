@@ -2,6 +2,7 @@
 
 use super::Few;
 use crate::unix::Socket;
+use async_io::Async;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -66,15 +67,30 @@ impl Alarm {
 /// Which of the sources are ready, or gone; none if the alarm rang, or at the deadline.
 pub(super) fn wait<'a>(
     alarm: &Alarm,
-    sources: impl Iterator<Item = &'a Source>,
+    mut sources: impl ExactSizeIterator<Item = &'a Source>,
     deadline: Option<Instant>,
 ) -> Few<usize> {
+    // Of their descriptors only: of two who wait, each would else see that the other holds
+    // the socket.
+    let hold = |source: &Source| {
+        let io = source.socket.upgrade().map(|socket| socket.io.clone())?;
+        Some((io, source.writes))
+    };
+    if sources.len() == 1 {
+        // The rule where messages go to and fro: nothing is gathered.
+        let held = sources.next().and_then(hold);
+        let ready = held.is_none_or(|(io, writes)| {
+            let mut polled = [poll_fd(&io, writes), ear(alarm)];
+            let told = look(alarm, &mut polled, deadline);
+            let [fd, _] = polled;
+            !told || !fd.revents().is_empty()
+        });
+        return ready.then_some(0).into_iter().collect();
+    }
     let (mut held, mut gone) = (Few::new(), Few::new());
     for (index, source) in sources.enumerate() {
-        // Of its descriptor only: of two who wait, each would else see that the other
-        // holds it.
-        match source.socket.upgrade().map(|socket| socket.io.clone()) {
-            Some(io) => held.push((io, source.writes)),
+        match hold(source) {
+            Some(source) => held.push(source),
             None => gone.push(index),
         }
     }
@@ -82,31 +98,43 @@ pub(super) fn wait<'a>(
         // To be struck off.
         return gone;
     }
-    let sources = held.iter().map(|(io, writes)| {
-        let flags = if *writes {
-            PollFlags::OUT
-        } else {
-            PollFlags::IN
-        };
-        PollFd::new(io.get_ref(), flags)
-    });
-    let mut polled: Few<PollFd<'_>> = sources
-        .chain([PollFd::new(&alarm.ear, PollFlags::IN)])
-        .collect();
+    let sources = held.iter().map(|(io, writes)| poll_fd(io, *writes));
+    let mut polled: Few<PollFd<'_>> = sources.chain([ear(alarm)]).collect();
+    let told = look(alarm, &mut polled, deadline);
+    let ready =
+        |(index, fd): (usize, &PollFd<'_>)| (!told || !fd.revents().is_empty()).then_some(index);
+    let sources = polled.iter().enumerate().take(held.len());
+    sources.filter_map(ready).collect()
+}
+
+fn poll_fd(io: &Async<UnixStream>, writes: bool) -> PollFd<'_> {
+    let flags = if writes {
+        PollFlags::OUT
+    } else {
+        PollFlags::IN
+    };
+    PollFd::new(io.get_ref(), flags)
+}
+
+fn ear(alarm: &Alarm) -> PollFd<'_> {
+    PollFd::new(&alarm.ear, PollFlags::IN)
+}
+
+/// Waits for what is polled, of which the last is the alarm's. `false` if the system does
+/// not tell: rather look at everything than never again.
+fn look(alarm: &Alarm, polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> bool {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    match poll(&mut polled, left.and_then(timespec).as_ref()) {
+    match poll(polled, left.and_then(timespec).as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => {
-            // Rather look at everything than never again.
             tracing::error!(error = %io::Error::from(errno), "poll(2) failed");
-            return (0..polled.len().saturating_sub(1)).collect();
+            return false;
         }
     }
-    if polled.pop().is_some_and(|ear| !ear.revents().is_empty()) {
+    if polled.last().is_some_and(|ear| !ear.revents().is_empty()) {
         alarm.hush();
     }
-    let ready = |(index, fd): (usize, &PollFd<'_>)| (!fd.revents().is_empty()).then_some(index);
-    polled.iter().enumerate().filter_map(ready).collect()
+    true
 }
 
 /// `None`, for as long as it takes, if it is longer than the system can count.

@@ -267,6 +267,8 @@ impl Connection {
             self.heard();
             self.take_input(input);
             self.check_finished();
+            // It is asked several times before the next happens.
+            self.quiet = !self.output_due();
         }
         match &self.end {
             None => Ok(()),

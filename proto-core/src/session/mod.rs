@@ -111,6 +111,16 @@ impl Session {
         waiters.heed();
     }
 
+    /// There is nothing to read for now, as [`handle_idle`](Self::handle_idle) is told: says
+    /// whether there is nothing to do either, neither to write nor with input that was read.
+    pub fn is_idle(&mut self, waiters: &mut Waiters) -> bool {
+        if self.connection.input_is_due() {
+            return false;
+        }
+        self.handle_idle(waiters);
+        !self.wants_transmit()
+    }
+
     /// There will never be anything more to read.
     pub fn handle_eof(&mut self, now: Time, input: &RecvBuf, waiters: &mut Waiters) {
         self.connection.handle_eof(now, input);
