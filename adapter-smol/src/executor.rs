@@ -1,11 +1,17 @@
 //! What must happen while nobody waits, on one thread of the process.
 
+use crate::waiting::block_on_few;
 use async_executor::Executor;
 use std::{
     future::{Future, pending},
     sync::{Mutex, PoisonError},
     thread,
 };
+
+/// For so many sockets and pipes the thread waits itself. To wait by async-io would take the
+/// events of the program's own threads from them, which then have to be woken for each; to be
+/// woken by it is a thread more for each event. But to wait for many takes long each time.
+const FEW: usize = 64;
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
@@ -23,9 +29,7 @@ fn start() {
         return;
     }
     let thread = thread::Builder::new().name(String::from("sealpipe"));
-    // Not async-io's block_on: a second thread that waits for all sockets itself takes their
-    // events from the program's, which then has to be woken for each.
-    let run = || futures_lite::future::block_on(EXECUTOR.run(pending::<()>()));
+    let run = || block_on_few(EXECUTOR.run(pending::<()>()), FEW);
     match thread.spawn(run) {
         Ok(_) => *runs = true,
         // The next connection tries again; what was queued until then runs too.

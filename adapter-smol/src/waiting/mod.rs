@@ -47,6 +47,8 @@ struct Registered {
     all: Vec<Registration>,
     /// Where those of the innermost begin; `None` outside of any.
     own: Option<usize>,
+    /// How many it may have.
+    most: usize,
 }
 
 impl Registered {
@@ -58,7 +60,7 @@ impl Registered {
 
 thread_local! {
     static REGISTERED: RefCell<Registered> = const {
-        RefCell::new(Registered { all: Vec::new(), own: None })
+        RefCell::new(Registered { all: Vec::new(), own: None, most: 0 })
     };
     static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
 }
@@ -70,12 +72,13 @@ pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
         if registered.own.is_none() {
             return false;
         }
-        let (source, own) = (source(), registered.own());
+        let (source, most) = (source(), registered.most);
+        let own = registered.own();
         if let Some(same) = own.iter_mut().find(|other| other.source == source) {
             same.waker.clone_from(waker);
             return true;
         }
-        let room = own.len() < system::most();
+        let room = own.len() < most;
         if room {
             let waker = waker.clone();
             registered.all.push(Registration { source, waker });
@@ -177,15 +180,17 @@ impl Parker {
 
 /// Ends the thread's waiting, in order also when a poll panics.
 struct Waiting {
-    outer: Option<usize>,
+    /// Where the outer one's sources begin, and how many it may have.
+    outer: (Option<usize>, usize),
     parker: Arc<Parker>,
 }
 
 impl Waiting {
-    fn begin(parker: Arc<Parker>) -> Waiting {
+    fn begin(parker: Arc<Parker>, most: usize) -> Waiting {
         let outer = REGISTERED.with_borrow_mut(|registered| {
             let own = registered.all.len();
-            registered.own.replace(own)
+            let most = std::mem::replace(&mut registered.most, most);
+            (registered.own.replace(own), most)
         });
         Waiting { outer, parker }
     }
@@ -195,7 +200,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let left = REGISTERED.with_borrow_mut(|registered| {
             let own = registered.own.unwrap_or_default();
-            registered.own = self.outer;
+            (registered.own, registered.most) = self.outer;
             match registered.all.len() > own {
                 true => registered.all.split_off(own),
                 false => Vec::new(),
@@ -213,7 +218,13 @@ impl Drop for Waiting {
 /// the thread itself waits for the sockets and pipes of the connections that the
 /// future drives: no other thread has to wake it.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    match block_on_until(future, None) {
+    block_on_few(future, usize::MAX)
+}
+
+/// The same, but the thread itself waits for `most` sockets and pipes at the most; for the
+/// rest async-io does, and wakes it.
+pub(crate) fn block_on_few<T>(future: impl Future<Output = T>, most: usize) -> T {
+    match run(future, None, most) {
         Some(value) => value,
         None => unreachable!("without a deadline it ends with the future"),
     }
@@ -221,6 +232,10 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// As [`block_on`], but gives up at `deadline`: `None`, and the future is dropped.
 pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Instant>) -> Option<T> {
+    run(future, deadline, usize::MAX)
+}
+
+fn run<T>(future: impl Future<Output = T>, deadline: Option<Instant>, most: usize) -> Option<T> {
     let Some(parker) = parker() else {
         // Without descriptors to wake by: async-io has had its own for long.
         return async_io::block_on(async {
@@ -233,7 +248,7 @@ pub fn block_on_until<T>(future: impl Future<Output = T>, deadline: Option<Insta
     };
     let waker = Waker::from(parker.clone());
     let mut context = Context::from_waker(&waker);
-    let waiting = Waiting::begin(parker);
+    let waiting = Waiting::begin(parker, most.min(system::most()));
     // Dropped before `waiting`: a future that leaves may still register.
     let mut future = pin!(future);
     let mut turns = 0_u32;
