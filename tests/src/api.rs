@@ -154,6 +154,21 @@ pub trait Connection: Send + Sync + Debug + 'static {
     /// See [`send`](Self::send).
     fn try_send(&self, message: impl Into<Message>) -> Result<Self::Delivery, SendError>;
 
+    /// Queues a message without writing it.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn feed(
+        &self,
+        message: impl Into<Message> + Send,
+    ) -> impl Future<Output = Result<(), SendError>> + Send;
+
+    /// Waits until everything is written.
+    ///
+    /// # Errors
+    /// See [`send`](Self::send).
+    fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Waits for room.
     ///
     /// # Errors

@@ -178,6 +178,14 @@ impl<R: Runtime> Connection for sealpipe_driver::Connection<R> {
         self.try_send(message)
     }
 
+    async fn feed(&self, message: impl Into<Message> + Send) -> Result<(), SendError> {
+        self.feed(message).await
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.flush().await
+    }
+
     async fn reserve(&self) -> Result<Self::Permit, Error> {
         self.reserve().await
     }

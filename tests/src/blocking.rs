@@ -287,6 +287,15 @@ impl api::Connection for Connection {
         Ok(Delivery::new(delivery, own.interrupter()))
     }
 
+    async fn feed(&self, message: impl Into<Message> + Send) -> Result<(), SendError> {
+        let message = message.into();
+        self.call(|own| own.feed(message)).await
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.call(|own| own.flush()).await
+    }
+
     async fn reserve(&self) -> Result<Permit, Error> {
         let reserve = |own: &sealpipe_blocking::Connection| (own.reserve(), own.interrupter());
         let (permit, interrupter) = self.call(reserve).await;

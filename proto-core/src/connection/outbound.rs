@@ -99,6 +99,8 @@ pub(super) struct Outbound {
     used_messages: u64,
     peer_max: usize,
     pub(super) finish: Finish,
+    /// The end has kept something from being sent.
+    pub(super) cut_off: bool,
     /// The session can be resumed.
     kept: Option<Box<Kept>>,
     counts: Counts,
@@ -138,6 +140,7 @@ impl Outbound {
             used_bytes: 0,
             used_messages: 0,
             peer_max: usize::MAX,
+            cut_off: false,
             finish: Finish::No,
             kept: None,
             counts: Counts::default(),
@@ -436,6 +439,7 @@ impl Outbound {
 
     /// Nothing more is begun; what is queued or unfinished was not sent.
     pub(super) fn drop_unsent(&mut self, events: &mut Queue<Event>) {
+        self.cut_off |= !self.queue.is_empty() || self.wrote_at_once();
         while !self.queue.is_empty() {
             self.drop_queued(0, events);
         }

@@ -239,10 +239,13 @@ impl Connection {
         self.check_send(0, None, self.outbound.keeps())
     }
 
-    /// Whether everything that was queued has been written.
+    /// Whether everything that was queued has been written; never again once the end has
+    /// kept something from it.
     #[inline]
     pub fn is_flushed(&self) -> bool {
-        self.outbound.is_drained() && self.outbound.finish != Finish::Wanted && !self.unwritten
+        let outbound = &self.outbound;
+        let drained = outbound.is_drained() && !outbound.cut_off;
+        drained && outbound.finish != Finish::Wanted && !self.unwritten
     }
 
     /// Withdraws a message. `true` if that surely kept it from being delivered;

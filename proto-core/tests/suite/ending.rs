@@ -344,3 +344,28 @@ fn a_send_queue_has_its_limits_and_hands_back_what_it_does_not_take() {
             .expect("room");
     });
 }
+
+/// Also what was written at once, in plain mode, and never got to the output.
+#[test]
+fn what_the_end_cut_off_is_never_flushed() {
+    each(|sealed| {
+        for ack in [AckLevel::None, AckLevel::Received] {
+            let mut pair = Pair::open(builder(sealed));
+            let side = &mut pair.client;
+            let untracked = side.connection.send_untracked(pair.now, message("x", ack));
+            untracked.expect("there is room");
+            assert!(!side.connection.is_flushed());
+            side.eof(pair.now);
+            assert!(side.take_output(pair.now).is_empty());
+            assert!(!side.connection.is_flushed(), "it was lost");
+
+            let mut pair = Pair::open(builder(sealed));
+            let side = &mut pair.client;
+            let untracked = side.connection.send_untracked(pair.now, message("x", ack));
+            untracked.expect("there is room");
+            assert!(!side.take_output(pair.now).is_empty());
+            side.eof(pair.now);
+            assert!(side.connection.is_flushed(), "it was written before");
+        }
+    });
+}

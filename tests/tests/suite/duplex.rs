@@ -1,6 +1,5 @@
 //! Both directions at once, full windows, many hands on one connection.
 
-use futures_util::{SinkExt, StreamExt};
 use sealpipe_driver::{
     SendError,
     vocabulary::{
@@ -8,7 +7,7 @@ use sealpipe_driver::{
     },
 };
 use sealpipe_tests::{
-    Adapter, Asynchronous, Random,
+    Adapter, Random,
     api::{Connection, Permit},
     connected, eventually, modes, within,
 };
@@ -30,16 +29,15 @@ sealpipe_tests::on_every_adapter! {
     on two threads:
         the_same_from_two_tasks_a_side,
         many_senders_at_once,
-        what_is_refused_holds_up_nobody;
-    of futures: sink_and_stream, a_sink_waits_for_a_reader_that_is_slow
+        what_is_refused_holds_up_nobody
 }
 
 const SOON: Duration = Duration::from_secs(10);
 /// Messages that a window takes.
-const WINDOW: usize = 4;
+pub(crate) const WINDOW: usize = 4;
 
 /// Windows and queues of a few messages.
-fn small(builder: ConfigBuilder) -> Config {
+pub(crate) fn small(builder: ConfigBuilder) -> Config {
     builder
         .max_message(4096)
         .receive_window(4 * 4096, WINDOW)
@@ -49,7 +47,7 @@ fn small(builder: ConfigBuilder) -> Config {
 }
 
 /// A message that says its number, of some length, at some ack level.
-fn numbered(n: u32, random: &mut Random) -> Message {
+pub(crate) fn numbered(n: u32, random: &mut Random) -> Message {
     let mut payload = n.to_be_bytes().to_vec();
     payload.resize(4 + random.below(4000) as usize, n as u8);
     Message::new(payload).with_ack(match n % 3 {
@@ -59,7 +57,7 @@ fn numbered(n: u32, random: &mut Random) -> Message {
     })
 }
 
-fn number(payload: &[u8]) -> u32 {
+pub(crate) fn number(payload: &[u8]) -> u32 {
     assert!(payload[4..].iter().all(|byte| *byte == payload[3]));
     u32::from_be_bytes(payload[..4].try_into().unwrap())
 }
@@ -224,75 +222,6 @@ async fn both_close_while_their_windows_are_full<R: Adapter>() {
             })
             .await;
         }
-    }
-}
-
-async fn sink_and_stream<R: Asynchronous>() {
-    const COUNT: u32 = 10_000;
-    for (_, builder) in modes() {
-        let config = builder.build().unwrap();
-        within(async {
-            let (mut a, mut b, _place) = connected::<R>(config.clone(), config).await;
-            let feeding = async {
-                for n in 0..COUNT {
-                    a.feed(Message::new(n.to_be_bytes().to_vec()))
-                        .await
-                        .unwrap();
-                }
-                a.flush().await.unwrap();
-                assert_eq!(a.stats().messages_sent, u64::from(COUNT));
-                SinkExt::<Message>::close(&mut a).await.unwrap();
-                a
-            };
-            let reading = async {
-                let mut expected = 0..COUNT;
-                while let Some(message) = b.next().await {
-                    let n = number(&message.unwrap().payload);
-                    assert_eq!(Some(n), expected.next());
-                }
-                assert_eq!(expected.next(), None);
-                assert!(b.next().await.is_none());
-                b
-            };
-            let (a, b) = tokio::join!(feeding, reading);
-            let (first, second) = tokio::join!(b.finish(), async { a.recv().await });
-            first.unwrap();
-            assert!(second.unwrap().is_none());
-        })
-        .await;
-    }
-}
-
-async fn a_sink_waits_for_a_reader_that_is_slow<R: Asynchronous>() {
-    const COUNT: u32 = 300;
-    for (_, builder) in modes() {
-        let config = small(builder);
-        within(async {
-            let (a, b, _place) = connected::<R>(config.clone(), config).await;
-            let (mut sender, _receiver) = a.split();
-            let task = tokio::spawn(async move {
-                for n in 0..COUNT {
-                    sender
-                        .feed(Message::new(n.to_be_bytes().repeat(500)))
-                        .await
-                        .unwrap();
-                    let stats = sender.stats();
-                    assert!(stats.queued <= 8 && stats.queued_bytes <= 4 * 4096);
-                }
-                SinkExt::flush(&mut sender).await.unwrap();
-                sender
-            });
-            for n in 0..COUNT {
-                if n % 50 == 0 {
-                    eventually(SOON, "the window is full", || b.stats().waiting == WINDOW).await;
-                }
-                assert!(b.stats().waiting <= WINDOW);
-                let message = b.recv().await.unwrap().unwrap();
-                assert_eq!(message.payload, n.to_be_bytes().repeat(500));
-            }
-            task.await.unwrap();
-        })
-        .await;
     }
 }
 

@@ -6,6 +6,7 @@ mod basic;
 mod cancel;
 mod duplex;
 mod executors;
+mod feeding;
 mod goodbye;
 mod hostile;
 mod local;
