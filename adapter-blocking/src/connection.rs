@@ -276,14 +276,19 @@ impl Connection {
         Ok(self.delivery(self.inner.try_send(message)?))
     }
 
-    /// Queues a message, once there is room for it, without writing it: what is fed
-    /// gathers, and goes out in few large writes. That is when 32 KiB are there, with
-    /// [`flush`](Self::flush), or with whatever is sent next. For many small messages in a
-    /// row this takes a tenth of what [`queue`](Self::queue) takes for each; what becomes
-    /// of each is only counted in [`Stats`].
+    /// Takes a message without writing it, once there is room. What is fed gathers, and is
+    /// written together: by [`flush`](Self::flush), by the next call that sends or has to
+    /// wait, or by the next `feed` once 32 KiB have gathered; else in the background, after
+    /// some 50 ms. For many small messages in a row that takes a fraction of what
+    /// [`queue`](Self::queue) takes for each.
+    ///
+    /// What becomes of a message is only counted in [`Stats`], a rejection too; its deadline
+    /// is for the wait for room. [`finish`](Self::finish) and dropping the connection write
+    /// what was fed, [`close`](Self::close) does not.
     ///
     /// # Errors
-    /// As [`queue`](Self::queue).
+    /// As [`queue`](Self::queue): handed back with [`SendError::NotTaken`], but not after the
+    /// write timeout, or if the call was ended.
     pub fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let mut message = Some(message.into());
         if let Some(fed) = self.inner.feed_now(&mut message) {
@@ -299,12 +304,16 @@ impl Connection {
         fed.unwrap_or(Err(SendError::NotSent(None)))
     }
 
-    /// Waits until the system has everything that was fed and queued.
+    /// Waits until the system has everything that was fed and queued, also by others; so it
+    /// waits, too, where the peer's window is full. That the peer has it, only
+    /// [`finish`](Self::finish) or an acknowledgement says.
     ///
     /// # Errors
-    /// [`Error::Connection`] if the connection has ended: what was still to be written is
-    /// lost; [`Error::Timeout`] after the write timeout, [`Error::Interrupted`] if another
-    /// thread ended the call: it is still there, and goes on.
+    /// [`Error::Connection`] if the connection has ended before all was written: the rest is
+    /// lost. With resumption, what a lost stream took along of level *none* is not told.
+    /// [`Error::Timeout`] if it takes longer than the write timeout or `send_timeout`,
+    /// [`Error::Interrupted`] if another thread ended the call: what is unwritten stays
+    /// queued, and still goes out.
     pub fn flush(&self) -> Result<(), Error> {
         let limit = self.calls.writing();
         self.run("writing what was fed", limit, self.inner.flush())?

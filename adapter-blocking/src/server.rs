@@ -136,6 +136,22 @@ impl Client {
         block_on(self.0.send(message))
     }
 
+    /// As [`Connection::feed`](crate::Connection::feed).
+    ///
+    /// # Errors
+    /// As [`Connection::feed`](crate::Connection::feed).
+    pub fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        block_on(self.0.feed(message))
+    }
+
+    /// As [`Connection::flush`](crate::Connection::flush).
+    ///
+    /// # Errors
+    /// As [`Connection::flush`](crate::Connection::flush).
+    pub fn flush(&self) -> Result<(), Error> {
+        block_on(self.0.flush())
+    }
+
     /// As [`Connection::request`](crate::Connection::request).
     ///
     /// # Errors

@@ -8,9 +8,10 @@ use std::{
     thread,
 };
 
-/// For so many sockets and pipes the thread waits itself. To wait by async-io would take the
-/// events of the program's own threads from them, which then have to be woken for each; to be
-/// woken by it is a thread more for each event. But to wait for many takes long each time.
+/// For so many directions of sockets and pipes the thread waits itself. In async-io's
+/// `block_on` it would often be the one that waits for everybody's, take the events of the
+/// program's threads, and have to wake them; and were it woken by async-io's own thread, each
+/// event would pass through one thread more. To wait for many takes long each time.
 const FEW: usize = 64;
 
 static EXECUTOR: Executor<'static> = Executor::new();

@@ -20,7 +20,8 @@ use std::{
 #[derive(Debug)]
 pub struct SocketHalf {
     socket: Arc<Socket>,
-    /// The last read left room free: there was no more.
+    /// The last read left room free: there was no more, and a thread that waits itself waits
+    /// before it reads again.
     drained: bool,
     /// The thread that waited last.
     thread: Weak<Parker>,
@@ -56,8 +57,8 @@ impl SocketHalf {
         writes: bool,
         mut attempt: impl FnMut(&UnixStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        // To ask again before something has come costs a thread that waits for itself as much
-        // as to wait. Not so async-io: to wait for that takes several system calls.
+        // Such a thread asks the system by waiting anyway, and to read in vain first would be a
+        // call more. To register with async-io takes several: there it is read first.
         if std::mem::take(&mut self.drained) && self.register(context, writes) {
             return Poll::Pending;
         }

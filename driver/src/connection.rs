@@ -283,6 +283,7 @@ impl<R: Runtime> Connection<R> {
     ///
     /// # Errors
     /// [`SendError`], which says what became of the message.
+    // Not an `async fn`: the future is then one state machine less around the message.
     pub fn send(
         &self,
         message: impl Into<Message>,
@@ -311,12 +312,16 @@ impl<R: Runtime> Connection<R> {
         crate::sending::try_send(&self.owner, message.into())
     }
 
-    /// Queues a message, once there is room for it, without writing it: what is fed
-    /// gathers, and goes out in few large writes. That is when 32 KiB are there, with
-    /// [`flush`](Self::flush), or with whatever is sent next. For many small messages in a
-    /// row this takes a tenth of what [`queue`](Self::queue) takes for each; what becomes
-    /// of each is only counted in [`Stats`]. Dropped while it waits for room, the future
-    /// takes its message with it.
+    /// Takes a message without writing it, once there is room. What is fed gathers, and is
+    /// written together: by [`flush`](Self::flush), by the next call that sends or has to
+    /// wait, or by the next `feed` once 32 KiB have gathered; else in the background, after
+    /// some 50 ms. For many small messages in a row that takes a fraction of what
+    /// [`queue`](Self::queue) takes for each.
+    ///
+    /// What becomes of a message is only counted in [`Stats`], a rejection too; its deadline
+    /// is for the wait for room. [`finish`](Self::finish) and dropping the connection write
+    /// what was fed, [`close`](Self::close) does not. Dropped while it waits for room,
+    /// the future takes its message with it.
     ///
     /// # Errors
     /// [`SendError::NotTaken`], with the message in it, if there is no room within its
@@ -328,12 +333,15 @@ impl<R: Runtime> Connection<R> {
         feeding::feed(&self.owner, message.into())
     }
 
-    /// Waits until the system has everything that was fed and queued.
+    /// Waits until the system has everything that was fed and queued, also by others; so it
+    /// waits, too, where the peer's window is full. That the peer has it, only
+    /// [`finish`](Self::finish) or an acknowledgement says.
     ///
     /// # Errors
-    /// [`Error::Connection`] if the connection has ended: what was still to be written is
-    /// lost; [`Error::Timeout`] if the peer takes nothing for `send_timeout`: it is still
-    /// there, and goes on.
+    /// [`Error::Connection`] if the connection has ended before all was written: the rest is
+    /// lost. With resumption, what a lost stream took along of level *none* is not told.
+    /// [`Error::Timeout`] if it takes longer than `send_timeout`: what is unwritten stays
+    /// queued, and still goes out.
     pub async fn flush(&self) -> Result<(), Error> {
         feeding::flush(&self.owner).await
     }

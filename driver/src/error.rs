@@ -174,6 +174,13 @@ impl SendError {
         }
     }
 
+    pub(crate) fn handed_back(message: Message, reason: SendErrorReason) -> SendError {
+        SendError::NotTaken {
+            message: Box::new(message),
+            reason,
+        }
+    }
+
     pub(crate) fn not_taken(error: sealpipe_core::SendError) -> SendError {
         SendError::NotTaken {
             message: Box::new(error.message),

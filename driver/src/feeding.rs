@@ -3,7 +3,8 @@
 use crate::{
     Connection, Error, Runtime, SendError, Sender,
     call::{First, Now},
-    connection::{Owner, Waiting, reason_to_error},
+    connection::{Owner, Waiting},
+    sending::not_ready,
     timeout::timeout,
 };
 use futures_sink::Sink;
@@ -36,7 +37,7 @@ pub(crate) fn feed_now<R: Runtime>(
     owner: &Owner<R>,
     message: &mut Option<Message>,
 ) -> Option<Result<(), SendError>> {
-    owner.shared.session(|session| match message {
+    owner.shared.feed(|session| match message {
         Some(small) if session.feed_through(small, GATHER) => Some(Ok(())),
         _ => queue_now(session, message),
     })
@@ -53,7 +54,7 @@ fn queue_now(
             .feed(message, GATHER)
             .map(|_| ())
             .map_err(SendError::not_taken),
-        Err(reason) => Err(not_taken(message, reason)),
+        Err(reason) => Err(SendError::handed_back(message, reason)),
     })
 }
 
@@ -70,18 +71,10 @@ async fn feed_when_ready<R: Runtime>(
             queue_now(session, &mut message)
         })
     });
-    let fed = timeout::<R, _>(limit, fed).await.ok();
+    let fed = timeout::<R, _>(limit, fed).await;
     match (fed, message) {
-        (Some(fed), _) => fed,
-        (None, Some(message)) => Err(not_taken(message, SendErrorReason::Full)),
-        (None, None) => Ok(()),
-    }
-}
-
-fn not_taken(message: Message, reason: SendErrorReason) -> SendError {
-    SendError::NotTaken {
-        message: Box::new(message),
-        reason,
+        (Err(_), Some(message)) => Err(SendError::handed_back(message, SendErrorReason::Full)),
+        (fed, _) => fed.unwrap_or(Ok(())),
     }
 }
 
@@ -168,18 +161,13 @@ fn poll_flush<R: Runtime>(
         .map(|result| result.map_err(|end| SendError::Unknown(Some(end))))
 }
 
-pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
-    match reason {
-        SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
-        reason => SendError::not_connected(reason_to_error(reason)),
-    }
-}
-
-/// Messages fed to a sink gather and go out in few writes; what becomes of each
-/// is only counted in [`Stats`]. `flush` waits until the system has them, `close`
-/// is [`Connection::finish`] without waiting for the peer's end.
 macro_rules! sink {
     ($type:ident) => {
+        /// As [`feed`](Connection::feed) and [`flush`](Connection::flush), but without a time
+        /// limit. `close` is [`finish`](Connection::finish) without waiting for the peer's end.
+        ///
+        /// With `SinkExt` in scope, `feed`, `flush` and `send` of a variable of type
+        /// `&mut Connection` are the trait's; else they are the connection's own.
         impl<R: Runtime> Sink<Message> for $type<R> {
             type Error = SendError;
 

@@ -4,8 +4,7 @@ use crate::{
     Incoming, Runtime, SendError,
     call::First,
     connection::{Owner, Waiting},
-    feeding::not_ready,
-    sending::{ASK, take_in},
+    sending::{ASK, not_ready, take_in},
     shared::Shared,
     timeout::timeout,
 };

@@ -193,6 +193,13 @@ pub(crate) fn try_send<R: Runtime>(
     Ok(Delivery::new(&owner.shared, Fate::Awaited(id)))
 }
 
+pub(crate) fn not_ready(reason: SendErrorReason) -> SendError {
+    match reason {
+        SendErrorReason::Closed(end) => SendError::NotSent(Some(end)),
+        reason => SendError::not_connected(reason_to_error(reason)),
+    }
+}
+
 pub(crate) async fn reserve<R: Runtime>(owner: &Owner<R>) -> Result<Permit<R>, Error> {
     let size = owner.config.max_message();
     let mut waiting = Waiting::new(&owner.shared);

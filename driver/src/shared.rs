@@ -108,6 +108,21 @@ impl<R: Runtime> Shared<R> {
         call(&mut lock(&self.signals.state).session)
     }
 
+    /// Calls into the session for what only gathers: the background sees to it if the program
+    /// does not.
+    #[inline]
+    pub(crate) fn feed<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
+        let mut state = lock(&self.signals.state);
+        let State { session, waiters } = &mut *state;
+        let value = call(session);
+        if session.watch_fed(waiters) {
+            let woken = waiters.take_woken();
+            drop(state);
+            woken.wake();
+        }
+        value
+    }
+
     /// Calls into the session, then wakes whom that concerns, with no lock held.
     pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Session, &mut Waiters) -> T) -> T {
         let (value, woken) = {
@@ -250,7 +265,8 @@ impl<R: Runtime> Shared<R> {
         let send = |session: &mut Session, waiters: &mut Waiters| {
             let seq = session.send_through(message, &mut writer.buf, waiters);
             if seq.is_some() {
-                // As the call will leave it: what is written now need not be looked after.
+                // Here already, in the same lock. What is written now settles the rest, or the
+                // outcome is awaited, and that call leaves again.
                 session.leave(self.signals.attend(session), waiters);
             }
             seq

@@ -6,7 +6,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Messages handed to the driver whole.
+    /// Messages handed to the driver whole; also small ones that were fed and wait to be
+    /// written.
     pub messages_sent: u64,
     /// Sizes of the messages that were begun, in bytes.
     pub bytes_sent: u64,

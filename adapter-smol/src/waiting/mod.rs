@@ -32,8 +32,8 @@ pub(crate) use system::Source;
 /// How often a future may wake itself before its thread looks at the sources.
 const LOOK_EVERY: u32 = 16;
 
-/// Most threads wait for one or two sources: those cost no memory.
-type Few<T> = SmallVec<[T; 2]>;
+/// Most threads wait for few sources: those cost no memory.
+type Few<T> = SmallVec<[T; 4]>;
 
 /// What a thread in [`block_on`] waits for.
 struct Registration {

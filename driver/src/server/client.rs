@@ -1,7 +1,7 @@
 //! One client of a server, as handlers see it.
 
 use super::{Inner, Server};
-use crate::{RequestError, Runtime, SendError, Sender, shared::lock};
+use crate::{Error, RequestError, Runtime, SendError, Sender, shared::lock};
 use bytes::Bytes;
 use event_listener::Event;
 use futures_sink::Sink;
@@ -108,6 +108,22 @@ impl<R: Runtime> Client<R> {
     /// As [`Connection::send`](crate::Connection::send).
     pub async fn send(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
         self.0.sender.send(message).await
+    }
+
+    /// As [`Connection::feed`](crate::Connection::feed).
+    ///
+    /// # Errors
+    /// As [`Connection::feed`](crate::Connection::feed).
+    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.0.sender.feed(message).await
+    }
+
+    /// As [`Connection::flush`](crate::Connection::flush).
+    ///
+    /// # Errors
+    /// As [`Connection::flush`](crate::Connection::flush).
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.0.sender.flush().await
     }
 
     /// As [`Connection::request`](crate::Connection::request).

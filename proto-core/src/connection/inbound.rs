@@ -284,7 +284,8 @@ impl Inbound {
     /// The next message for the program.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Received> {
-        // Looked at where it lies: what has just been moved is read more slowly.
+        // Looked at where it lies: to read what has just been moved, in larger pieces than it
+        // was written in, makes the processor wait.
         let lane = self.inbox.next_lane();
         let message = self.inbox.queue(lane).front()?;
         let size = message.size();

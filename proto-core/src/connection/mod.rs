@@ -267,7 +267,7 @@ impl Connection {
             self.heard();
             self.take_input(input);
             self.check_finished();
-            // It is asked several times before the next happens.
+            // It is asked several times before anything changes: the answer is kept.
             self.quiet = !self.output_due();
         }
         match &self.end {

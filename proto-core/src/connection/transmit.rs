@@ -173,6 +173,7 @@ impl Connection {
         } else {
             output.with_tail(|tail| self.write_message_through(message, tail, usize::MAX));
         }
+        // As after input.
         self.quiet = !self.output_due();
         (self.outbound.end() != seq && self.end.is_none()).then_some(seq)
     }

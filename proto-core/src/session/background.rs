@@ -78,6 +78,18 @@ impl Session {
         (at != Time::NEVER).then_some(at)
     }
 
+    /// What was fed, and written by nobody, is not left until the next deadline: the
+    /// background looks before that. Returns whether somebody may have to be woken.
+    #[inline]
+    pub fn watch_fed(&mut self, waiters: &mut Waiters) -> bool {
+        let at = self.connection.now().saturating_add(IDLE);
+        let late = at < self.background_at;
+        if late {
+            self.look_by(at, waiters);
+        }
+        late
+    }
+
     fn look_by(&mut self, at: Time, waiters: &mut Waiters) {
         if at < self.background_at {
             self.background_at = at;

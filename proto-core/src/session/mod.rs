@@ -365,7 +365,7 @@ impl Session {
         Some(id)
     }
 
-    /// As [`send_untracked`](Self::send_untracked), for a sink, into room that
+    /// As [`send_untracked`](Self::send_untracked), for what gathers, into room that
     /// [`poll_room`](Self::poll_room) or an earlier call told it of; if others have
     /// taken that since, the queue holds this one message more. Returns whether there
     /// is room for the next, as `poll_room` would.

@@ -14,6 +14,7 @@ use std::time::Duration;
 sealpipe_tests::on_every_adapter! {
     what_is_fed_keeps_its_place_among_what_is_sent,
     feeding_waits_for_a_reader_that_is_slow,
+    what_is_fed_and_forgotten_goes_out_before_long,
     what_cannot_be_fed_is_handed_back,
     flushing_tells_of_the_end;
     of futures:
@@ -94,6 +95,25 @@ async fn feeding_waits_for_a_reader_that_is_slow<R: Adapter>() {
                 }
             };
             tokio::join!(feeding, reading);
+        })
+        .await;
+    }
+}
+
+/// Not only once the next keepalive is due, after 30 s.
+async fn what_is_fed_and_forgotten_goes_out_before_long<R: Adapter>() {
+    for (name, builder) in modes() {
+        let config = builder.build().unwrap();
+        within(async {
+            let (a, b, _place) = connected::<R>(config.clone(), config).await;
+            for n in 0..3_u8 {
+                // By then the connection is idle, and its background asleep.
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                a.feed(vec![n; 64]).await.unwrap();
+                let came = tokio::time::timeout(SOON, b.recv()).await;
+                let message = came.expect(name).unwrap().unwrap();
+                assert_eq!(message.payload, vec![n; 64], "{name}");
+            }
         })
         .await;
     }

@@ -1,5 +1,5 @@
-//! Small messages that come together: what can be looked at and counted once for all of
-//! them is.
+//! Small messages that come together: checked against the credit once, and counted once,
+//! for all.
 
 use super::Inbound;
 use crate::{
@@ -13,9 +13,11 @@ pub(in crate::connection) struct Run {
     may_messages: u64,
     may_bytes: u64,
     max_message: usize,
+    /// The number of the first.
     next: u64,
     messages: u64,
     bytes: u64,
+    /// How many of them ask to be acknowledged.
     to_ack: u32,
 }
 

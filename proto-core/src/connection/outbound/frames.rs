@@ -83,7 +83,7 @@ impl Outbound {
         if let Some(head) = BareHead::new(seq, message.kind, message.ack, extension, n) {
             head.append_to(out);
         } else {
-            // It has no deadline: the time does not matter.
+            // Seldom. It has no deadline: the time does not matter.
             let Some(head) = short_head(message, seq, Time::ZERO) else {
                 return false;
             };
