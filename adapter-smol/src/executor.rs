@@ -1,4 +1,5 @@
-//! What must happen while nobody waits, on one thread of the process.
+//! What goes on while nobody waits, on threads of the process: one looks after
+//! connections, one runs everything else, once there is any.
 
 use crate::waiting::block_on_few;
 use async_executor::Executor;
@@ -8,32 +9,51 @@ use std::{
     thread,
 };
 
-/// For so many directions of sockets and pipes the thread waits itself. In async-io's
+/// For so many directions of sockets and pipes such a thread waits itself. In async-io's
 /// `block_on` it would often be the one that waits for everybody's, take the events of the
 /// program's threads, and have to wake them; and were it woken by async-io's own thread, each
 /// event would pass through one thread more. To wait for many takes long each time.
 const FEW: usize = 64;
 
-static EXECUTOR: Executor<'static> = Executor::new();
+/// Looks after connections, by which the program's threads are woken: no code of the
+/// program's runs here, which could hold that up.
+pub(crate) static BACKGROUND: Background = Background::new("sealpipe");
+/// Handshakes, and a server's handlers.
+pub(crate) static TASKS: Background = Background::new("sealpipe-tasks");
 
-/// Runs a task in the background.
-pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-    EXECUTOR.spawn(task).detach();
-    start();
+/// A thread that runs tasks.
+pub(crate) struct Background {
+    name: &'static str,
+    executor: Executor<'static>,
+    runs: Mutex<bool>,
 }
 
-/// Starts the thread, if it does not run yet.
-fn start() {
-    static RUNS: Mutex<bool> = Mutex::new(false);
-    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
-    if *runs {
-        return;
+impl Background {
+    const fn new(name: &'static str) -> Background {
+        Background {
+            name,
+            executor: Executor::new(),
+            runs: Mutex::new(false),
+        }
     }
-    let thread = thread::Builder::new().name(String::from("sealpipe"));
-    let run = || block_on_few(EXECUTOR.run(pending::<()>()), FEW);
-    match thread.spawn(run) {
-        Ok(_) => *runs = true,
-        // The next connection tries again; what was queued until then runs too.
-        Err(error) => tracing::error!(%error, "the background thread could not be started"),
+
+    /// Runs a task.
+    pub(crate) fn spawn(&'static self, task: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(task).detach();
+        self.start();
+    }
+
+    /// Starts the thread, if it does not run yet.
+    fn start(&'static self) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if *runs {
+            return;
+        }
+        let thread = thread::Builder::new().name(String::from(self.name));
+        match thread.spawn(|| block_on_few(self.executor.run(pending::<()>()), FEW)) {
+            Ok(_) => *runs = true,
+            // The next task tries again; what was queued until then runs too.
+            Err(error) => tracing::error!(%error, "a background thread could not be started"),
+        }
     }
 }

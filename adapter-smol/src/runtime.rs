@@ -71,7 +71,11 @@ impl Runtime for Smol {
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        executor::spawn(task);
+        executor::TASKS.spawn(task);
+    }
+
+    fn look_after(task: impl Future<Output = ()> + Send + 'static) {
+        executor::BACKGROUND.spawn(task);
     }
 
     #[cfg(unix)]

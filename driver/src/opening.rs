@@ -77,7 +77,7 @@ impl<R: Runtime> Opening<R> {
     ) -> Result<Opening<R>, Error> {
         let core = Core::new(config.clone(), role, &mut getrandom::SysRng, R::now())?;
         let shared = Arc::new(Shared::new(core, transport));
-        R::spawn(Background::new(shared.clone(), dial));
+        R::look_after(Background::new(shared.clone(), dial));
         let owner = Owner {
             shared,
             peer,
@@ -116,6 +116,8 @@ impl<R: Runtime> Opening<R> {
                 }
             }
         };
+        // Who drives next asks the transport, which so wakes by whom it then concerns.
+        self.owner.shared.disarm();
         let hash = opened.and_then(|opened| opened.handshake_hash);
         let wire = self.owner.config.wire();
         tracing::debug!(role = ?self.role, %wire, sealed = hash.is_some(), "connection open");

@@ -103,6 +103,13 @@ pub trait Runtime: Copy + fmt::Debug + Send + Sync + Sized + 'static {
     /// Runs a task in the background until it is done.
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
 
+    /// Runs the task that looks after a connection, which wakes those who wait on it: where
+    /// tasks are not to hold each other up, apart from others, which may run the program's
+    /// own code. It never blocks, and never takes long.
+    fn look_after(task: impl Future<Output = ()> + Send + 'static) {
+        Self::spawn(task);
+    }
+
     /// Takes over a connected stream: non-blocking, or overlapped.
     ///
     /// # Errors

@@ -456,7 +456,13 @@ impl<R: Runtime> Shared<R> {
             waits: false,
             left: false,
         };
-        if call.value.is_none() {
+        if call.value.is_some() {
+            // It was there, but there is credit to give, or input that there is room for now.
+            self.drive_read(&mut now, |session, waiters, _| {
+                call.look(session, waiters, false);
+            });
+            self.drive(&mut now, First::Write, &mut call);
+        } else {
             let yields = self.drive(&mut now, first, &mut call);
             if call.value.is_none() && !call.waits {
                 // Another drives; or the transport's waker is set, and should it fire
@@ -487,6 +493,11 @@ impl<R: Runtime> Shared<R> {
             waiters.leave(place);
             session.leave(self.signals.attend(session), waiters);
         });
+    }
+
+    /// Has whoever drives next ask the transport itself.
+    pub(crate) fn disarm(&self) {
+        self.signals.disarm();
     }
 
     /// What the background is to do.

@@ -439,7 +439,7 @@ impl Outbound {
 
     /// Nothing more is begun; what is queued or unfinished was not sent.
     pub(super) fn drop_unsent(&mut self, events: &mut Queue<Event>) {
-        self.cut_off |= !self.queue.is_empty() || self.wrote_at_once();
+        self.cut_off |= !self.queue.is_empty();
         while !self.queue.is_empty() {
             self.drop_queued(0, events);
         }
@@ -449,6 +449,7 @@ impl Outbound {
     /// The connection has ended: every message gets its outcome. `delivered` is
     /// what the peer's CLOSE said.
     pub(super) fn settle_all(&mut self, delivered: Option<u64>, events: &mut Queue<Event>) {
+        self.cut_off |= self.wrote_at_once();
         self.drop_unsent(events);
         for (seq, entry) in self.in_flight.iter_mut().filter(|(_, entry)| !entry.told) {
             let outcome = match (delivered, entry.ack) {

@@ -239,13 +239,13 @@ impl Connection {
         self.check_send(0, None, self.outbound.keeps())
     }
 
-    /// Whether everything that was queued has been written; never again once the end has
-    /// kept something from it.
+    /// Whether everything that was queued has been written; not while a stream is lost, and
+    /// never again once the end has kept something from it.
     #[inline]
     pub fn is_flushed(&self) -> bool {
         let outbound = &self.outbound;
-        let drained = outbound.is_drained() && !outbound.cut_off;
-        drained && outbound.finish != Finish::Wanted && !self.unwritten
+        let drained = outbound.is_drained() && !outbound.cut_off && !self.unwritten;
+        drained && outbound.finish != Finish::Wanted && self.phase != Phase::Suspended
     }
 
     /// Withdraws a message. `true` if that surely kept it from being delivered;

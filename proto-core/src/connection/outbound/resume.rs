@@ -190,6 +190,8 @@ impl Outbound {
                 self.lost(entry, events);
             }
         }
+        // That was the old session's.
+        self.cut_off = false;
         self.open(peer);
         self.start_at(peer.next);
     }
