@@ -1,6 +1,7 @@
 //! What goes on while nobody waits, on threads of the process: one looks after
 //! connections, one runs everything else, once there is any.
 
+#[cfg(unix)]
 use crate::waiting::block_on_few;
 use async_executor::Executor;
 use std::{
@@ -13,6 +14,7 @@ use std::{
 /// `block_on` it would often be the one that waits for everybody's, take the events of the
 /// program's threads, and have to wake them; and were it woken by async-io's own thread, each
 /// event would pass through one thread more. To wait for many takes long each time.
+#[cfg(unix)]
 const FEW: usize = 64;
 
 /// Looks after connections, by which the program's threads are woken: no code of the
@@ -43,6 +45,17 @@ impl Background {
         self.start();
     }
 
+    #[cfg(unix)]
+    fn run(&self) {
+        block_on_few(self.executor.run(pending::<()>()), FEW);
+    }
+
+    /// By async-io: to wait for several pipes tells of one at a time.
+    #[cfg(windows)]
+    fn run(&self) {
+        async_io::block_on(self.executor.run(pending::<()>()));
+    }
+
     /// Starts the thread, if it does not run yet.
     fn start(&'static self) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +63,7 @@ impl Background {
             return;
         }
         let thread = thread::Builder::new().name(String::from(self.name));
-        match thread.spawn(|| block_on_few(self.executor.run(pending::<()>()), FEW)) {
+        match thread.spawn(|| self.run()) {
             Ok(_) => *runs = true,
             // The next task tries again; what was queued until then runs too.
             Err(error) => tracing::error!(%error, "a background thread could not be started"),
