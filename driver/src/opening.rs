@@ -141,7 +141,7 @@ impl<R: Runtime> Opening<R> {
                 }
                 match (session.opened(), session.connection().end()) {
                     // The initiator's first record must have gone out, too.
-                    (Some(_), None) if session.wants_transmit() => None,
+                    (Some(_), None) if session.is_opening() => None,
                     // Also if the peer has gone again: what it sent before is there
                     // to be received.
                     (Some(_), _) => Some(Ok(Step::Open(session.take_opened()))),

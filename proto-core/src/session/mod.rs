@@ -182,6 +182,13 @@ impl Session {
                 || self.connection.wants_shutdown())
     }
 
+    /// Whether the connection is open, and what the handshake had to say is not written yet.
+    /// What there is to write after that does not count: who waits for the connection is
+    /// woken once.
+    pub fn is_opening(&self) -> bool {
+        self.opening && self.wants_transmit()
+    }
+
     /// Whether the stream is to be closed once the output buffer is empty.
     pub fn is_drained(&self) -> bool {
         self.connection.end().is_some() && !self.wants_transmit()

@@ -137,3 +137,38 @@ fn what_an_event_was_taken_past_has_not_arrived() {
         assert_eq!(outcomes[0], Outcome::NotSent);
     }
 }
+
+/// Who waits for the connection is woken once, when what the handshake had to say is
+/// written. An ACK that is due by the time he looks must not send him back to wait.
+#[test]
+fn an_ack_does_not_keep_the_connection_from_being_there() {
+    let now = seconds(1);
+    let mut client = common::Side::new(config(false), Role::Initiator, 1, now);
+    let server = common::Side::new(config(false), Role::Responder, 2, now);
+    let (mut session, mut waiters) = (Session::new(server.connection), Waiters::new());
+    let (mut input, mut output) = (RecvBuf::new(), SendBuf::new());
+    let mut feed = |session: &mut Session, bytes: &[u8], waiters: &mut Waiters| {
+        input.fill_from(bytes);
+        session.handle_input(now, &mut input, waiters);
+    };
+    let mut write = |session: &mut Session, waiters: &mut Waiters| {
+        let mut all = Vec::new();
+        while session.poll_transmit(now, &mut output, waiters) {
+            all.extend_from_slice(output.chunk());
+            output.advance(output.chunk().len());
+        }
+        all
+    };
+    feed(&mut session, &client.take_output(now), &mut waiters);
+    assert!(session.opened().is_some() && session.is_opening());
+    client.feed(now, &write(&mut session, &mut waiters));
+    assert!(!session.is_opening());
+    let sent = client
+        .connection
+        .send(now, message("at once", AckLevel::Received));
+    sent.expect("it is open");
+    feed(&mut session, &client.take_output(now), &mut waiters);
+    session.handle_idle(&mut waiters);
+    assert!(session.wants_transmit(), "it is to be acknowledged");
+    assert!(!session.is_opening());
+}
