@@ -3,7 +3,7 @@
 use crate::{
     Delivery, Error, FromIo, Incoming, Permit, ReadHalf, RequestError, Runtime, SendError,
     SubscribeError, Subscription, WriteHalf,
-    call::{First, Now},
+    call::First,
     ending,
     feeding::{self, Gather},
     memory,
@@ -11,19 +11,19 @@ use crate::{
     shared::Shared,
     timeout::timeout,
     transport::Transport,
+    waiting::Waiting,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::try_join};
 use sealpipe_core::{
     Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason, Stats,
-    session::{Backlog, Interest, Place, Session},
+    session::{Backlog, Interest, Place},
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use std::{
     fmt,
     future::{Future, poll_fn},
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -56,50 +56,6 @@ impl<R: Runtime> Owner<R> {
 impl<R: Runtime> Drop for Owner<R> {
     fn drop(&mut self) {
         self.abandon();
-    }
-}
-
-/// A future that leaves its place when it is dropped.
-pub(crate) struct Waiting<'a, R: Runtime> {
-    shared: &'a Shared<R>,
-    place: Place,
-    /// Polled, and not done.
-    waits: bool,
-    /// The time of the call, for its first poll.
-    pub(crate) now: Now,
-}
-
-impl<'a, R: Runtime> Waiting<'a, R> {
-    pub(crate) fn new(shared: &'a Shared<R>) -> Waiting<'a, R> {
-        Waiting {
-            shared,
-            place: Place::default(),
-            waits: false,
-            now: Now::default(),
-        }
-    }
-
-    pub(crate) fn poll<T>(
-        &mut self,
-        context: &Context<'_>,
-        interest: Interest,
-        first: First,
-        ready: impl FnMut(&mut Session) -> Option<T>,
-    ) -> Poll<T> {
-        let now = std::mem::take(&mut self.now);
-        let poll = self
-            .shared
-            .poll_wait(context, now, &mut self.place, interest, first, ready);
-        self.waits = poll.is_pending();
-        poll
-    }
-}
-
-impl<R: Runtime> Drop for Waiting<'_, R> {
-    fn drop(&mut self) {
-        if self.waits {
-            self.shared.leave(&mut self.place);
-        }
     }
 }
 

@@ -1,11 +1,6 @@
 //! How a connection ends, by the program's will or not.
 
-use crate::{
-    Error, Runtime,
-    call::First,
-    connection::{Owner, Waiting},
-    timeout::timeout,
-};
+use crate::{Error, Runtime, call::First, connection::Owner, timeout::timeout, waiting::Waiting};
 use sealpipe_core::{Close, ConnectionError, session::Interest};
 use std::future::poll_fn;
 

@@ -3,9 +3,10 @@
 use crate::{
     Connection, Error, Runtime, SendError, Sender,
     call::{First, Now},
-    connection::{Owner, Waiting},
+    connection::Owner,
     sending::not_ready,
     timeout::timeout,
+    waiting::Waiting,
 };
 use futures_sink::Sink;
 use sealpipe_core::{

@@ -27,6 +27,7 @@ mod timeout;
 mod transport;
 #[cfg(feature = "serde")]
 mod typed;
+mod waiting;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 mod writer;

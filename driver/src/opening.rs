@@ -5,9 +5,10 @@ use crate::{
     Connection, Error, Runtime,
     background::{Background, Dial},
     call::First,
-    connection::{Owner, Waiting},
+    connection::Owner,
     shared::{Shared, lock},
     transport::Transport,
+    waiting::Waiting,
 };
 use sealpipe_core::{
     Config, Connection as Core, ConnectionError, Opened, Role,

@@ -3,10 +3,11 @@
 use crate::{
     Incoming, Runtime, SendError,
     call::First,
-    connection::{Owner, Waiting},
+    connection::Owner,
     sending::{ASK, not_ready, take_in},
     shared::Shared,
     timeout::timeout,
+    waiting::Waiting,
 };
 use bytes::Bytes;
 use sealpipe_core::{

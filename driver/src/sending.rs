@@ -3,9 +3,10 @@
 use crate::{
     Error, Runtime, SendError,
     call::{First, Now},
-    connection::{Owner, Waiting, reason_to_error},
+    connection::{Owner, reason_to_error},
     shared::Shared,
     timeout::timeout,
+    waiting::Waiting,
 };
 use futures_core::FusedFuture;
 use futures_util::future::Either;

@@ -1,6 +1,7 @@
 //! The ways to end, what becomes of the messages, and the limits of the queue.
 
 use crate::common;
+use common::lossy::Lossy;
 use common::raw::{Script, Seen, hello};
 use common::{Pair, builder, message, millis};
 use core::time::Duration;
@@ -368,4 +369,19 @@ fn what_the_end_cut_off_is_never_flushed() {
             assert!(side.connection.is_flushed(), "it was written before");
         }
     });
+}
+
+#[test]
+fn nothing_is_flushed_while_the_stream_is_lost() {
+    let mut lossy = Lossy::open(builder(false));
+    let now = lossy.pair.now;
+    let client = &mut lossy.pair.client;
+    let fed = client
+        .connection
+        .send_untracked(now, message("fed", AckLevel::Received));
+    fed.expect("there is room");
+    assert!(client.connection.poll_transmit(now, &mut client.output));
+    client.connection.handle_eof(now, &client.input);
+    assert!(client.connection.is_suspended());
+    assert!(!client.connection.is_flushed());
 }

@@ -575,21 +575,6 @@ fn what_was_made_for_the_lost_stream_takes_no_room() {
 }
 
 #[test]
-fn nothing_is_flushed_while_the_stream_is_lost() {
-    let mut lossy = Lossy::open(builder(false));
-    let now = lossy.pair.now;
-    let client = &mut lossy.pair.client;
-    let fed = client
-        .connection
-        .send_untracked(now, message("fed", AckLevel::Received));
-    fed.expect("there is room");
-    assert!(client.connection.poll_transmit(now, &mut client.output));
-    client.connection.handle_eof(now, &client.input);
-    assert!(client.connection.is_suspended());
-    assert!(!client.connection.is_flushed());
-}
-
-#[test]
 fn a_new_session_is_flushed_whatever_the_old_one_lost() {
     let (mut lossy, _) = restarted(false, false);
     let id = lossy
