@@ -7,7 +7,10 @@
 mod common;
 use common::place;
 use sealpipe_blocking::{Config, Connection, Error, Listener};
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -36,5 +39,10 @@ fn a_thread_that_has_waited_leaves_no_descriptor() {
     for _ in 0..50 {
         wait();
     }
-    assert_eq!(descriptors(), before);
+    // What a thread before these had a timer by may be let go of meanwhile, too, or later.
+    let soon = Instant::now() + Duration::from_secs(10);
+    while descriptors() > before && Instant::now() < soon {
+        thread::yield_now();
+    }
+    assert!(descriptors() <= before, "{} of {before}", descriptors());
 }
