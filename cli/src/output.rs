@@ -124,11 +124,15 @@ impl<W: Write> Writer<W> {
         let mut batch = String::new();
         let mut waiting = Vec::new();
         while let Some(first) = queue.blocking_recv() {
-            let mut next = Some(first);
+            let (mut next, mut left) = (Some(first), self.left);
             while let Some(line) = next.take() {
                 batch.push_str(&line.text);
+                if !line.text.is_empty() {
+                    left = left.map(|left| left.saturating_sub(1));
+                }
                 waiting.push(line);
-                if batch.len() < BATCH {
+                // No more lines than were asked for.
+                if batch.len() < BATCH && left != Some(0) {
                     next = queue.try_recv().ok();
                 }
             }
@@ -273,6 +277,7 @@ fn json_line(head: fmt::Arguments<'_>, payload: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealpipe_tokio::Tokio;
 
     #[test]
     fn a_message_is_one_line() {
@@ -334,5 +339,30 @@ mod tests {
         };
         writer.run(lines(&["a\n", "b\n"]));
         assert!(matches!(ended.try_recv(), Ok(End::Failed(_))));
+    }
+
+    /// Also if more lines wait by the time it looks.
+    #[test]
+    fn no_more_lines_are_written_than_were_asked_for() {
+        let (lines, queue) = mpsc::channel(8);
+        for text in ["one\n", "two\n", "three\n"] {
+            let line = Line::<Tokio> {
+                text: text.into(),
+                verdict: None,
+                printed: None,
+            };
+            lines.try_send(line).ok().expect("there is room");
+        }
+        drop(lines);
+        let (end, mut ended) = oneshot::channel();
+        let mut out = Vec::new();
+        let writer = Writer {
+            out: &mut out,
+            left: Some(2),
+            end: Some(end),
+        };
+        writer.run(queue);
+        assert_eq!(out, b"one\ntwo\n");
+        assert!(matches!(ended.try_recv(), Ok(End::Count)));
     }
 }
