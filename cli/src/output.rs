@@ -351,7 +351,7 @@ mod tests {
                 verdict: None,
                 printed: None,
             };
-            lines.try_send(line).ok().expect("there is room");
+            assert!(lines.try_send(line).is_ok(), "there is room");
         }
         drop(lines);
         let (end, mut ended) = oneshot::channel();
