@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-/// For so many directions of sockets and pipes such a thread waits itself. In async-io's
+/// For so many directions of sockets such a thread waits itself. In async-io's
 /// `block_on` it would often be the one that waits for everybody's, take the events of the
 /// program's threads, and have to wake them; and were it woken by async-io's own thread, each
 /// event would pass through one thread more. To wait for many takes long each time.
@@ -19,20 +19,20 @@ const FEW: usize = 64;
 
 /// Looks after connections, by which the program's threads are woken: no code of the
 /// program's runs here, which could hold that up.
-pub(crate) static BACKGROUND: Background = Background::new("sealpipe");
+pub(crate) static BACKGROUND: TaskThread = TaskThread::new("sealpipe");
 /// Handshakes, and a server's handlers.
-pub(crate) static TASKS: Background = Background::new("sealpipe-tasks");
+pub(crate) static TASKS: TaskThread = TaskThread::new("sealpipe-tasks");
 
 /// A thread that runs tasks.
-pub(crate) struct Background {
+pub(crate) struct TaskThread {
     name: &'static str,
     executor: Executor<'static>,
     runs: Mutex<bool>,
 }
 
-impl Background {
-    const fn new(name: &'static str) -> Background {
-        Background {
+impl TaskThread {
+    const fn new(name: &'static str) -> TaskThread {
+        TaskThread {
             name,
             executor: Executor::new(),
             runs: Mutex::new(false),

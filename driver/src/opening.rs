@@ -117,7 +117,8 @@ impl<R: Runtime> Opening<R> {
                 }
             }
         };
-        // Who drives next asks the transport, which so wakes by whom it then concerns.
+        // Whoever drives next asks the transport itself, rather than rely on the thread that
+        // ran the handshake to hear of what comes.
         self.owner.shared.disarm();
         let hash = opened.and_then(|opened| opened.handshake_hash);
         let wire = self.owner.config.wire();
