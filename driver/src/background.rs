@@ -88,6 +88,32 @@ impl<R: Runtime> Background<R> {
     }
 }
 
+/// Moves what can be moved. Returns whether the program is to do the rest, since it uses the
+/// connection: two who read for it in turns take longer than one.
+fn drive<R: Runtime>(shared: &Shared<R>, now: Time) -> bool {
+    let mut time = Now::at(now);
+    shared.drive_write(&mut time, |_, _| {});
+    loop {
+        let mut used = false;
+        let read = shared.drive_read(&mut time, |session, waiters, _| {
+            used = session.is_used(waiters);
+        });
+        if read == Step::Progress && !used {
+            continue;
+        }
+        let write = shared.drive_write(&mut time, |_, _| {});
+        if read == Step::Progress {
+            return true;
+        }
+        if write != Step::Progress {
+            if [read, write].contains(&Step::Yield) {
+                shared.wake_background();
+            }
+            return false;
+        }
+    }
+}
+
 impl<R: Runtime> Future for Background<R> {
     type Output = ();
 
@@ -103,21 +129,7 @@ impl<R: Runtime> Future for Background<R> {
                 redial,
             } = &mut *this;
             if shared.background(now) == Duty::Drive {
-                let mut time = Now::at(now);
-                shared.drive_write(&mut time, |_, _| {});
-                let steps = loop {
-                    let read = shared.drive_read(&mut time, |_, _, _| {});
-                    let write = match read {
-                        Step::Progress => continue,
-                        _ => shared.drive_write(&mut time, |_, _| {}),
-                    };
-                    if write != Step::Progress {
-                        break [read, write];
-                    }
-                };
-                if steps.contains(&Step::Yield) {
-                    shared.wake_background();
-                }
+                let used = drive(shared, now);
                 if shared.session(|session| session.is_drained() || session.is_overdue(now))
                     && shared.close_if_drained(now)
                 {
@@ -126,7 +138,11 @@ impl<R: Runtime> Future for Background<R> {
                 if shared.drop_lost_stream() && dial_at.is_none() && redial.is_some() {
                     continue;
                 }
-                shared.release();
+                if used {
+                    shared.with(|session, waiters| session.hand_over(now, waiters));
+                } else {
+                    shared.release();
+                }
             }
             let look_at = shared.session(|session| session.background_sleeps());
             let Some(at) = look_at.into_iter().chain(dial_at).min() else {

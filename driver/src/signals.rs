@@ -48,8 +48,8 @@ impl ArcWake for Signals {
     fn wake_by_ref(signals: &Arc<Self>) {
         signals.disarm();
         let woken = {
-            let State { waiters, .. } = &mut *lock(&signals.state);
-            waiters.wake_driver();
+            let State { session, waiters } = &mut *lock(&signals.state);
+            session.handle_ready(waiters);
             waiters.take_woken()
         };
         woken.wake();

@@ -47,6 +47,32 @@ impl Session {
         waiters.set_watched(true);
     }
 
+    /// The transport is ready: one of those who wait drives it, or the background. A program
+    /// that is busy with the connection comes back by itself, and then it is the better
+    /// driver: the background looks before long whether it has.
+    pub fn handle_ready(&mut self, waiters: &mut Waiters) {
+        if self.active && !waiters.anyone() {
+            waiters.call();
+        } else {
+            waiters.wake_driver();
+        }
+    }
+
+    /// Whether the program uses the connection: the background, which has read for it, leaves
+    /// the rest to it.
+    pub fn is_used(&self, waiters: &Waiters) -> bool {
+        !self.ended && (self.active || waiters.anyone())
+    }
+
+    /// The background stops driving in the middle, for the program's sake. It looks before
+    /// long whether that drives.
+    pub fn hand_over(&mut self, now: Time, waiters: &mut Waiters) {
+        self.active = false;
+        self.background_at = now.saturating_add(HAND_OVER);
+        waiters.set_watched(true);
+        waiters.call();
+    }
+
     /// The program has what it wanted without driving. Whether it can leave as it
     /// is: nothing is to be written, or the background will look before long; and no
     /// input waits that there is room for now.
@@ -127,7 +153,7 @@ impl Session {
         let again = if due || self.connection.end().is_some() {
             None
         } else if engaged {
-            Some(LOOK)
+            Some(if waiters.anyone() { LOOK } else { HAND_OVER })
         } else if waiters.is_called() || !active {
             None
         } else if attended {

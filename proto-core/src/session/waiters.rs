@@ -102,7 +102,7 @@ pub struct Waiters {
     waiters: Vec<Option<Waiter>>,
     background: Option<Waker>,
     woken: Woken,
-    /// Somebody was called on to drive, and nobody has read since.
+    /// Somebody is to drive, who was called on or is coming back, and nobody has read since.
     called: bool,
     /// The background looks before long.
     watched: bool,
@@ -207,12 +207,30 @@ impl Waiters {
     /// A waiter may be a future that its task has put aside and does not poll: the
     /// background looks before long whether anybody has driven.
     pub fn wake_driver(&mut self) {
-        let mut waiters = self.waiters.iter_mut().flatten();
-        let Some(waiter) = waiters.find(|waiter| !waiter.woken) else {
+        if !self.wake_one() {
             return self.wake_background();
-        };
-        waiter.woken = true;
-        self.woken.push(&waiter.waker);
+        }
+        self.watch_called();
+    }
+
+    /// The same for who comes back by himself if nobody waits.
+    pub(super) fn call(&mut self) {
+        self.wake_one();
+        self.watch_called();
+    }
+
+    fn wake_one(&mut self) -> bool {
+        let mut waiters = self.waiters.iter_mut().flatten();
+        let unwoken = waiters.find(|waiter| !waiter.woken);
+        unwoken.is_some_and(|waiter| {
+            waiter.woken = true;
+            self.woken.push(&waiter.waker);
+            true
+        })
+    }
+
+    /// Has the background look before long whether anybody has driven.
+    fn watch_called(&mut self) {
         self.called = true;
         if !self.watched {
             self.watched = true;

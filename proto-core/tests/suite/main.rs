@@ -1,6 +1,7 @@
 //! The core's behaviour, a theme a file, in one program: quicker to build than as many.
 
 mod answers;
+mod background;
 mod common;
 mod ending;
 mod failure;
