@@ -89,7 +89,7 @@ impl<R: Runtime> Background<R> {
 }
 
 /// Moves what can be moved. Returns whether the program is to do the rest, since it uses the
-/// connection: two who read for it in turns take longer than one.
+/// connection: two who read in turns take longer than one.
 fn drive<R: Runtime>(shared: &Shared<R>, now: Time) -> bool {
     let mut time = Now::at(now);
     shared.drive_write(&mut time, |_, _| {});
@@ -97,6 +97,10 @@ fn drive<R: Runtime>(shared: &Shared<R>, now: Time) -> bool {
         let mut used = false;
         let read = shared.drive_read(&mut time, |session, waiters, _| {
             used = session.is_used(waiters);
+            if used {
+                // What was read is acknowledged, whenever the rest is read.
+                session.handle_idle(waiters);
+            }
         });
         if read == Step::Progress && !used {
             continue;
@@ -139,6 +143,7 @@ impl<R: Runtime> Future for Background<R> {
                     continue;
                 }
                 if used {
+                    let now = R::now();
                     shared.with(|session, waiters| session.hand_over(now, waiters));
                 } else {
                     shared.release();

@@ -46,10 +46,11 @@ impl ArcWake for Signals {
     /// One waker serves both directions: which of them is ready is found out by
     /// whoever drives.
     fn wake_by_ref(signals: &Arc<Self>) {
+        let blocked = signals.write_armed.load(Ordering::SeqCst);
         signals.disarm();
         let woken = {
             let State { session, waiters } = &mut *lock(&signals.state);
-            session.handle_ready(waiters);
+            session.handle_ready(blocked, waiters);
             waiters.take_woken()
         };
         woken.wake();

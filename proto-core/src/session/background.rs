@@ -47,21 +47,26 @@ impl Session {
         waiters.set_watched(true);
     }
 
-    /// The transport is ready: one of those who wait drives it, or the background. A program
-    /// that is busy with the connection comes back by itself, and then it is the better
-    /// driver: the background looks before long whether it has.
-    pub fn handle_ready(&mut self, waiters: &mut Waiters) {
-        if self.active && !waiters.anyone() {
-            waiters.call();
+    /// The transport is ready: one of those who wait drives it, or the background.
+    /// `blocked`: it may be writing that was waited for.
+    ///
+    /// A program that uses the connection comes back by itself, and is the better driver: the
+    /// background only looks before long whether it has. What could not be written goes at
+    /// once, unless it was fed.
+    pub fn handle_ready(&mut self, blocked: bool, waiters: &mut Waiters) {
+        let writes = blocked && !self.fed && self.wants_transmit();
+        if self.active && !waiters.anyone() && !writes {
+            waiters.expect_driver();
+            waiters.engage();
         } else {
             waiters.wake_driver();
         }
     }
 
-    /// Whether the program uses the connection: the background, which has read for it, leaves
+    /// Whether the program is there to drive: the background, which has read for it, leaves
     /// the rest to it.
     pub fn is_used(&self, waiters: &Waiters) -> bool {
-        !self.ended && (self.active || waiters.anyone())
+        !self.ended && !self.write_failed && (self.active || waiters.expects_anyone())
     }
 
     /// The background stops driving in the middle, for the program's sake. It looks before
@@ -70,6 +75,7 @@ impl Session {
         self.active = false;
         self.background_at = now.saturating_add(HAND_OVER);
         waiters.set_watched(true);
+        waiters.expect_driver();
         waiters.call();
     }
 
@@ -108,6 +114,7 @@ impl Session {
     /// background looks before that. Returns whether somebody may have to be woken.
     #[inline]
     pub fn watch_fed(&mut self, waiters: &mut Waiters) -> bool {
+        self.fed = true;
         let at = self.connection.now().saturating_add(IDLE);
         let late = at < self.background_at;
         if late {
@@ -145,11 +152,11 @@ impl Session {
         if !(summoned || engaged || due || self.ended) && now < self.background_at {
             // It was woken because it is to look sooner than it was going to. Each message
             // of a conversation could do that: more than setting the time is too much.
-            (self.active, self.watched) = (false, false);
+            (self.active, self.watched, self.fed) = (false, false, false);
             return Duty::Sleep;
         }
         let active = core::mem::take(&mut self.active);
-        self.watched = false;
+        (self.watched, self.fed) = (false, false);
         let again = if due || self.connection.end().is_some() {
             None
         } else if engaged {
@@ -161,6 +168,8 @@ impl Session {
         } else if self.wants_transmit() {
             None
         } else {
+            // Once: a program that only writes comes back without ever reading.
+            waiters.expect_driver();
             Some(HAND_OVER)
         };
         waiters.set_watched(again.is_some_and(|after| after <= LOOK));

@@ -59,6 +59,8 @@ pub struct Session {
     background_at: Time,
     /// A program's call has driven the transport since the background looked.
     active: bool,
+    /// The program has fed messages since then.
+    fed: bool,
     /// It will look before long, whatever the program does until then.
     watched: bool,
     ended: bool,
@@ -84,6 +86,7 @@ impl Session {
             unwritten: false,
             background_at: Time::ZERO,
             active: false,
+            fed: false,
             watched: false,
             ended: false,
             linger: Time::NEVER,

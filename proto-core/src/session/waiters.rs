@@ -207,36 +207,42 @@ impl Waiters {
     /// A waiter may be a future that its task has put aside and does not poll: the
     /// background looks before long whether anybody has driven.
     pub fn wake_driver(&mut self) {
-        if !self.wake_one() {
+        if !self.call() {
             return self.wake_background();
         }
-        self.watch_called();
+        self.engage();
     }
 
-    /// The same for who comes back by himself if nobody waits.
-    pub(super) fn call(&mut self) {
-        self.wake_one();
-        self.watch_called();
-    }
-
-    fn wake_one(&mut self) -> bool {
-        let mut waiters = self.waiters.iter_mut().flatten();
-        let unwoken = waiters.find(|waiter| !waiter.woken);
-        unwoken.is_some_and(|waiter| {
-            waiter.woken = true;
-            self.woken.push(&waiter.waker);
-            true
-        })
-    }
-
-    /// Has the background look before long whether anybody has driven.
-    fn watch_called(&mut self) {
-        self.called = true;
+    /// Has the background look before long.
+    pub(super) fn engage(&mut self) {
         if !self.watched {
             self.watched = true;
             self.engaged = true;
             self.rouse_background();
         }
+    }
+
+    /// Wakes one waiter to drive, and says whether there is any.
+    pub(super) fn call(&mut self) -> bool {
+        let mut waiters = self.waiters.iter_mut().flatten();
+        let Some(waiter) = waiters.find(|waiter| !waiter.woken) else {
+            return false;
+        };
+        waiter.woken = true;
+        self.woken.push(&waiter.waker);
+        self.expect_driver();
+        true
+    }
+
+    /// Somebody is to drive until the background looks next, or it does.
+    pub(super) fn expect_driver(&mut self) {
+        self.called = true;
+    }
+
+    /// Whether anybody waits or is just being woken. Who was woken before and has not come may
+    /// have been put aside.
+    pub(super) fn expects_anyone(&self) -> bool {
+        !matches!(self.woken, Woken::Nobody) || self.anyone_for(|_| true)
     }
 
     /// Somebody drives.

@@ -4,7 +4,7 @@ use crate::common;
 use common::woken::counted;
 use common::{Pair, builder};
 use sealpipe_core::session::{Duty, Interest, Place, Session, Waiters};
-use sealpipe_core::{RecvBuf, Time};
+use sealpipe_core::{Message, RecvBuf, Time};
 use std::time::Duration;
 
 /// Within this the background must have taken over: a tenth of what the loss of a peer may
@@ -30,6 +30,31 @@ impl Side {
         side
     }
 
+    /// The same, and the program has just used the connection.
+    fn in_use() -> Side {
+        let mut side = Side::idle();
+        side.session.leave(true, &mut side.waiters);
+        side
+    }
+
+    fn ready(&mut self, blocked: bool) {
+        self.session.handle_ready(blocked, &mut self.waiters);
+        self.waiters.take_woken().wake();
+    }
+
+    /// How long the background sleeps until it drives, while the program never reads.
+    fn sleep_until_it_drives(&mut self) -> Duration {
+        let mut slept = Duration::ZERO;
+        loop {
+            self.session.leave(false, &mut self.waiters);
+            slept += self.sleep();
+            assert!(slept < SOON, "{slept:?}");
+            if self.look(false) == Duty::Drive {
+                return slept;
+            }
+        }
+    }
+
     fn look(&mut self, attended: bool) -> Duty {
         self.session
             .background(self.now, attended, &mut self.waiters)
@@ -45,55 +70,68 @@ impl Side {
 }
 
 #[test]
-fn who_does_not_use_the_connection_is_not_waited_for() {
+fn what_comes_to_who_does_not_use_the_connection_is_read_at_once() {
     let mut side = Side::idle();
-    side.session.handle_ready(&mut side.waiters);
+    side.ready(false);
     assert!(!side.session.is_used(&side.waiters));
     assert_eq!(side.look(false), Duty::Drive);
 }
 
 #[test]
-fn a_busy_program_is_left_to_drive_but_not_for_long() {
-    let mut side = Side::idle();
+fn a_program_that_is_busy_is_left_to_drive_but_not_for_long() {
+    let mut side = Side::in_use();
     let (background, woken) = counted();
     side.waiters.set_background(&background);
-    side.session.leave(true, &mut side.waiters);
-    side.session.handle_ready(&mut side.waiters);
-    side.waiters.take_woken().wake();
+    assert!(side.session.is_used(&side.waiters));
+    side.ready(false);
     assert!(woken() > 0, "it is to look before long");
     assert_eq!(side.look(false), Duty::Sleep);
-    // The program goes on, but only writes: it never asks the transport.
-    let mut slept = Duration::ZERO;
-    while {
-        side.session.leave(false, &mut side.waiters);
-        slept += side.sleep();
-        assert!(slept < SOON, "{slept:?}");
-        side.look(false) == Duty::Sleep
-    } {}
+    // It goes on, but only writes.
+    side.sleep_until_it_drives();
 }
 
-/// Else each message of a peer that does not wait would wake it.
+/// No readiness tells of what came while nobody's waker was set.
+#[test]
+fn who_only_writes_is_not_waited_for_again_and_again() {
+    Side::in_use().sleep_until_it_drives();
+}
+
+/// Else each message to a busy program would.
 #[test]
 fn readiness_does_not_wake_a_background_that_will_look_anyway() {
-    let mut side = Side::idle();
-    side.session.leave(true, &mut side.waiters);
-    side.session.handle_ready(&mut side.waiters);
+    let mut side = Side::in_use();
+    side.ready(false);
     assert_eq!(side.look(false), Duty::Sleep);
     let (background, woken) = counted();
     side.waiters.set_background(&background);
     for _ in 0..100 {
         side.session.leave(true, &mut side.waiters);
-        side.session.handle_ready(&mut side.waiters);
-        side.waiters.take_woken().wake();
+        side.ready(false);
     }
     assert_eq!(woken(), 0);
 }
 
-/// The background had begun when nobody waited.
+#[test]
+fn what_could_not_be_written_is_written_at_once() {
+    let mut side = Side::in_use();
+    let sent = side.session.send(side.now, Message::new("x"));
+    sent.expect("room");
+    side.ready(true);
+    assert_eq!(side.look(false), Duty::Drive);
+    // Who feeds goes on, and says when it is done.
+    side.session.leave(true, &mut side.waiters);
+    side.session.watch_fed(&mut side.waiters);
+    side.ready(true);
+    assert_eq!(side.look(false), Duty::Sleep);
+    side.sleep_until_it_drives();
+}
+
+/// It had begun when nobody waited.
 #[test]
 fn who_comes_to_wait_takes_over_from_the_background() {
     let mut side = Side::idle();
     let ((waker, woken), mut place) = (counted(), Place::default());
+    assert!(!side.session.is_used(&side.waiters));
     side.waiters.wait(&mut place, Interest::Message, &waker);
     assert!(side.session.is_used(&side.waiters));
     side.session.hand_over(side.now, &mut side.waiters);
@@ -102,6 +140,7 @@ fn who_comes_to_wait_takes_over_from_the_background() {
     // It may be a future that its task has put aside.
     assert!(side.sleep() < SOON);
     assert_eq!(side.look(false), Duty::Drive);
+    assert!(!side.session.is_used(&side.waiters));
     // It is not: it reads.
     side.session.hand_over(side.now, &mut side.waiters);
     side.session
