@@ -95,8 +95,9 @@ fn drive<R: Runtime>(shared: &Shared<R>, now: Time) -> bool {
     shared.drive_write(&mut time, |_, _| {});
     loop {
         let mut used = false;
-        let read = shared.drive_read(&mut time, |session, waiters, _| {
-            used = session.is_used(waiters);
+        let read = shared.drive_read(&mut time, |session, waiters, idle| {
+            // Where the transport wakes somebody for more, there is none to hand over.
+            used = !idle && !shared.is_read_armed() && session.is_used(waiters);
             if used {
                 // What was read is acknowledged, whenever the rest is read.
                 session.handle_idle(waiters);

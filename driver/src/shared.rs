@@ -497,6 +497,11 @@ impl<R: Runtime> Shared<R> {
         });
     }
 
+    /// Whether the transport wakes somebody when there is something to read.
+    pub(crate) fn is_read_armed(&self) -> bool {
+        self.signals.read_armed.load(Ordering::SeqCst)
+    }
+
     /// Has whoever drives next ask the transport itself.
     pub(crate) fn disarm(&self) {
         self.signals.disarm();

@@ -4,14 +4,17 @@ use super::{Session, Waiters};
 use crate::{buffer::RecvBuf, error::ConnectionError, time::Time};
 use core::time::Duration;
 
-/// After a program's call has left the transport without anybody who waits for
-/// it, the background looks after so long, and takes over if the program has not
-/// come back. Handing over at once would cost a task switch for every message.
+/// After a program's call has left the transport without anybody who waits for it, or
+/// something has come to a program that nobody waits for, the background looks after so
+/// long, and takes over if the program has not come back. Handing over at once would cost a task switch for every message.
 const HAND_OVER: Duration = Duration::from_millis(2);
 /// Where the transport has called on a waiter, the background looks after so long
 /// whether it came. Longer, so that the timer is seldom the next of its processor:
 /// to set that costs more than the rest of a small message.
-const LOOK: Duration = Duration::from_millis(8);
+pub(super) const LOOK: Duration = Duration::from_millis(8);
+/// So many times in a row less one what comes is left to a program that reads nothing, but
+/// uses the connection: then the background reads all.
+const PATIENCE: u8 = 4;
 /// A connection is idle, and gives back its memory, when the program has done
 /// nothing with it for so long.
 const IDLE: Duration = Duration::from_millis(50);
@@ -44,7 +47,7 @@ impl Session {
             waiters.wake_driver();
         }
         self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
-        waiters.set_watched(true);
+        waiters.set_watched(Some(HAND_OVER));
     }
 
     /// The transport is ready: one of those who wait drives it, or the background.
@@ -54,10 +57,10 @@ impl Session {
     /// background only looks before long whether it has. What could not be written goes at
     /// once, unless it was fed.
     pub fn handle_ready(&mut self, blocked: bool, waiters: &mut Waiters) {
-        let writes = blocked && !self.fed && self.wants_transmit();
+        let writes = blocked && !self.fed;
         if self.active && !waiters.anyone() && !writes {
             waiters.expect_driver();
-            waiters.engage();
+            waiters.engage(HAND_OVER);
         } else {
             waiters.wake_driver();
         }
@@ -66,15 +69,15 @@ impl Session {
     /// Whether the program is there to drive: the background, which has read for it, leaves
     /// the rest to it.
     pub fn is_used(&self, waiters: &Waiters) -> bool {
-        !self.ended && !self.write_failed && (self.active || waiters.expects_anyone())
+        let reads = self.active && self.unread % PATIENCE != PATIENCE - 1;
+        !self.ended && !self.write_failed && (reads || waiters.may_come())
     }
 
     /// The background stops driving in the middle, for the program's sake. It looks before
     /// long whether that drives.
     pub fn hand_over(&mut self, now: Time, waiters: &mut Waiters) {
-        self.active = false;
         self.background_at = now.saturating_add(HAND_OVER);
-        waiters.set_watched(true);
+        waiters.set_watched(Some(HAND_OVER));
         waiters.expect_driver();
         waiters.call();
     }
@@ -149,19 +152,23 @@ impl Session {
             }
         }
         let (summoned, engaged) = (waiters.take_summoned(), waiters.take_engaged());
-        if !(summoned || engaged || due || self.ended) && now < self.background_at {
+        if !(summoned || engaged.is_some() || due || self.ended) && now < self.background_at {
             // It was woken because it is to look sooner than it was going to. Each message
             // of a conversation could do that: more than setting the time is too much.
             (self.active, self.watched, self.fed) = (false, false, false);
             return Duty::Sleep;
         }
         let active = core::mem::take(&mut self.active);
+        self.unread = match waiters.expects_driver() {
+            true => self.unread.wrapping_add(1),
+            false => 0,
+        };
         (self.watched, self.fed) = (false, false);
         let again = if due || self.connection.end().is_some() {
             None
-        } else if engaged {
-            Some(if waiters.anyone() { LOOK } else { HAND_OVER })
-        } else if waiters.is_called() || !active {
+        } else if let Some(after) = engaged.filter(|_| waiters.anyone() || !summoned) {
+            Some(after)
+        } else if waiters.expects_driver() || !active {
             None
         } else if attended {
             Some(IDLE)
@@ -172,7 +179,7 @@ impl Session {
             waiters.expect_driver();
             Some(HAND_OVER)
         };
-        waiters.set_watched(again.is_some_and(|after| after <= LOOK));
+        waiters.set_watched(again.filter(|after| *after <= LOOK));
         // Whoever leaves the transport while the background drives wakes it again: it
         // may have found it taken.
         self.background_at = again.map_or(Time::NEVER, |after| now.saturating_add(after));

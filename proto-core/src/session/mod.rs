@@ -61,6 +61,9 @@ pub struct Session {
     active: bool,
     /// The program has fed messages since then.
     fed: bool,
+    /// How often in a row the background has looked when somebody was to drive, and nobody
+    /// had read.
+    unread: u8,
     /// It will look before long, whatever the program does until then.
     watched: bool,
     ended: bool,
@@ -87,6 +90,7 @@ impl Session {
             background_at: Time::ZERO,
             active: false,
             fed: false,
+            unread: 0,
             watched: false,
             ended: false,
             linger: Time::NEVER,

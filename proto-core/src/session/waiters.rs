@@ -1,9 +1,9 @@
 //! Who waits for what on one connection.
 
-use super::SubscriptionId;
+use super::{SubscriptionId, background::LOOK};
 use crate::event::MessageId;
 use alloc::vec::Vec;
-use core::task::Waker;
+use core::{task::Waker, time::Duration};
 
 /// What a waiter waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +103,11 @@ pub struct Waiters {
     background: Option<Waker>,
     woken: Woken,
     /// Somebody is to drive, who was called on or is coming back, and nobody has read since.
-    called: bool,
-    /// The background looks before long.
-    watched: bool,
+    driver_expected: bool,
+    /// The background looks within so long, where that is soon.
+    watched: Option<Duration>,
     /// The background was woken to look in a while, not at once.
-    engaged: bool,
+    engaged: Option<Duration>,
     /// It was woken to act.
     summoned: bool,
 }
@@ -119,9 +119,9 @@ impl Waiters {
             waiters: Vec::new(),
             background: None,
             woken: Woken::Nobody,
-            called: false,
-            watched: false,
-            engaged: false,
+            driver_expected: false,
+            watched: None,
+            engaged: None,
             summoned: false,
         }
     }
@@ -210,14 +210,14 @@ impl Waiters {
         if !self.call() {
             return self.wake_background();
         }
-        self.engage();
+        self.engage(LOOK);
     }
 
-    /// Has the background look before long.
-    pub(super) fn engage(&mut self) {
-        if !self.watched {
-            self.watched = true;
-            self.engaged = true;
+    /// Has the background look in a while.
+    pub(super) fn engage(&mut self, after: Duration) {
+        if self.watched.is_none_or(|watched| after < watched) {
+            self.watched = Some(after);
+            self.engaged = Some(after);
             self.rouse_background();
         }
     }
@@ -236,23 +236,23 @@ impl Waiters {
 
     /// Somebody is to drive until the background looks next, or it does.
     pub(super) fn expect_driver(&mut self) {
-        self.called = true;
+        self.driver_expected = true;
     }
 
     /// Whether anybody waits or is just being woken. Who was woken before and has not come may
     /// have been put aside.
-    pub(super) fn expects_anyone(&self) -> bool {
+    pub(super) fn may_come(&self) -> bool {
         !matches!(self.woken, Woken::Nobody) || self.anyone_for(|_| true)
     }
 
     /// Somebody drives.
     pub(super) fn heed(&mut self) {
-        self.called = false;
+        self.driver_expected = false;
     }
 
     /// Whether somebody was called on to drive and has not.
-    pub(super) fn is_called(&self) -> bool {
-        self.called
+    pub(super) fn expects_driver(&self) -> bool {
+        self.driver_expected
     }
 
     /// Whether the background was woken to act; once.
@@ -260,13 +260,13 @@ impl Waiters {
         core::mem::take(&mut self.summoned)
     }
 
-    /// Whether the background was woken to look in a while; once.
-    pub(super) fn take_engaged(&mut self) -> bool {
-        core::mem::take(&mut self.engaged)
+    /// In what time the background was woken to look; once.
+    pub(super) fn take_engaged(&mut self) -> Option<Duration> {
+        self.engaged.take()
     }
 
-    /// Whether the background will look before long.
-    pub(super) fn set_watched(&mut self, watched: bool) {
+    /// In what time the background will look, where that is soon.
+    pub(super) fn set_watched(&mut self, watched: Option<Duration>) {
         self.watched = watched;
     }
 

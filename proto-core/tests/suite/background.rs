@@ -96,6 +96,47 @@ fn who_only_writes_is_not_waited_for_again_and_again() {
     Side::in_use().sleep_until_it_drives();
 }
 
+/// It was to look later, whether a waiter had come.
+#[test]
+fn what_comes_to_a_busy_program_is_looked_at_sooner() {
+    let mut side = Side::idle();
+    let ((waker, _), mut place) = (counted(), Place::default());
+    side.waiters.wait(&mut place, Interest::Message, &waker);
+    side.ready(false);
+    assert_eq!(side.look(false), Duty::Sleep);
+    // He has, and goes on.
+    side.session.handle_idle(&mut side.waiters);
+    side.waiters.leave(&mut place);
+    side.session.leave(true, &mut side.waiters);
+    side.ready(false);
+    assert_eq!(side.look(false), Duty::Sleep);
+    assert!(side.sleep() <= Duration::from_millis(2));
+    assert_eq!(side.look(false), Duty::Drive);
+}
+
+#[test]
+fn a_program_that_never_reads_is_handed_over_to_a_few_times() {
+    let mut side = Side::in_use();
+    let mut slept = Duration::ZERO;
+    loop {
+        side.session.hand_over(side.now, &mut side.waiters);
+        slept += side.sleep();
+        assert_eq!(side.look(false), Duty::Drive);
+        side.session.leave(false, &mut side.waiters);
+        if !side.session.is_used(&side.waiters) {
+            break;
+        }
+        assert!(slept < SOON, "{slept:?}");
+    }
+    // Once it reads, it is trusted again.
+    side.session.handle_idle(&mut side.waiters);
+    side.session.leave(false, &mut side.waiters);
+    side.sleep();
+    side.look(false);
+    side.session.leave(false, &mut side.waiters);
+    assert!(side.session.is_used(&side.waiters));
+}
+
 /// Else each message to a busy program would.
 #[test]
 fn readiness_does_not_wake_a_background_that_will_look_anyway() {
@@ -117,6 +158,8 @@ fn what_could_not_be_written_is_written_at_once() {
     let sent = side.session.send(side.now, Message::new("x"));
     sent.expect("room");
     side.ready(true);
+    // There is something to read, too.
+    side.ready(false);
     assert_eq!(side.look(false), Duty::Drive);
     // Who feeds goes on, and says when it is done.
     side.session.leave(true, &mut side.waiters);
