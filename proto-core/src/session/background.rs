@@ -12,8 +12,8 @@ const HAND_OVER: Duration = Duration::from_millis(2);
 /// whether it came. Longer, so that the timer is seldom the next of its processor:
 /// to set that costs more than the rest of a small message.
 pub(super) const LOOK: Duration = Duration::from_millis(8);
-/// So many times in a row less one what comes is left to a program that reads nothing, but
-/// uses the connection: then the background reads all.
+/// Where nobody reads although somebody waits or uses the connection, the background reads all
+/// each time that it looks for so often in a row. Who waits may have been put aside.
 const PATIENCE: u8 = 4;
 /// A connection is idle, and gives back its memory, when the program has done
 /// nothing with it for so long.
@@ -69,8 +69,8 @@ impl Session {
     /// Whether the program is there to drive: the background, which has read for it, leaves
     /// the rest to it.
     pub fn is_used(&self, waiters: &Waiters) -> bool {
-        let reads = self.active && self.unread % PATIENCE != PATIENCE - 1;
-        !self.ended && !self.write_failed && (reads || waiters.may_come())
+        let comes = self.active || waiters.anyone();
+        comes && self.unread % PATIENCE != PATIENCE - 1 && !self.ended && !self.write_failed
     }
 
     /// The background stops driving in the middle, for the program's sake. It looks before

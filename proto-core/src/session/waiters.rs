@@ -239,12 +239,6 @@ impl Waiters {
         self.driver_expected = true;
     }
 
-    /// Whether anybody waits or is just being woken. Who was woken before and has not come may
-    /// have been put aside.
-    pub(super) fn may_come(&self) -> bool {
-        !matches!(self.woken, Woken::Nobody) || self.anyone_for(|_| true)
-    }
-
     /// Somebody drives.
     pub(super) fn heed(&mut self) {
         self.driver_expected = false;

@@ -115,26 +115,31 @@ fn what_comes_to_a_busy_program_is_looked_at_sooner() {
 }
 
 #[test]
-fn a_program_that_never_reads_is_handed_over_to_a_few_times() {
-    let mut side = Side::in_use();
-    let mut slept = Duration::ZERO;
-    loop {
-        side.session.hand_over(side.now, &mut side.waiters);
-        slept += side.sleep();
-        assert_eq!(side.look(false), Duty::Drive);
-        side.session.leave(false, &mut side.waiters);
-        if !side.session.is_used(&side.waiters) {
-            break;
+fn who_never_reads_is_handed_over_to_a_few_times() {
+    for waits in [false, true] {
+        let mut side = Side::in_use();
+        let ((waker, _), mut place) = (counted(), Place::default());
+        if waits {
+            side.waiters.wait(&mut place, Interest::Message, &waker);
         }
-        assert!(slept < SOON, "{slept:?}");
+        let mut slept = Duration::ZERO;
+        while side.session.is_used(&side.waiters) {
+            side.session.hand_over(side.now, &mut side.waiters);
+            slept += side.sleep();
+            assert!(slept < SOON, "{slept:?}");
+            assert_eq!(side.look(false), Duty::Drive);
+            if !waits {
+                side.session.leave(false, &mut side.waiters);
+            }
+        }
+        // Who reads is trusted again.
+        side.session.handle_idle(&mut side.waiters);
+        side.session.leave(false, &mut side.waiters);
+        side.sleep();
+        side.look(false);
+        side.session.leave(false, &mut side.waiters);
+        assert!(side.session.is_used(&side.waiters));
     }
-    // Once it reads, it is trusted again.
-    side.session.handle_idle(&mut side.waiters);
-    side.session.leave(false, &mut side.waiters);
-    side.sleep();
-    side.look(false);
-    side.session.leave(false, &mut side.waiters);
-    assert!(side.session.is_used(&side.waiters));
 }
 
 /// Else each message to a busy program would.
@@ -183,7 +188,6 @@ fn who_comes_to_wait_takes_over_from_the_background() {
     // It may be a future that its task has put aside.
     assert!(side.sleep() < SOON);
     assert_eq!(side.look(false), Duty::Drive);
-    assert!(!side.session.is_used(&side.waiters));
     // It is not: it reads.
     side.session.hand_over(side.now, &mut side.waiters);
     side.session
