@@ -4,20 +4,36 @@ use super::{Session, Waiters};
 use crate::{buffer::RecvBuf, error::ConnectionError, time::Time};
 use core::time::Duration;
 
-/// After a program's call has left the transport without anybody who waits for it, or
-/// something has come to a program that nobody waits for, the background looks after so
-/// long, and takes over if the program has not come back. Handing over at once would cost a task switch for every message.
-const HAND_OVER: Duration = Duration::from_millis(2);
-/// Where the transport has called on a waiter, the background looks after so long
-/// whether it came. Longer, so that the timer is seldom the next of its processor:
-/// to set that costs more than the rest of a small message.
-pub(super) const LOOK: Duration = Duration::from_millis(8);
+/// When the background looks next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// After a program's call has left the transport without anybody who waits for it, or
+    /// something has come to a program that nobody waits for: whether the program has come
+    /// back, else the background takes over. To do so at once would cost a task switch for
+    /// every message.
+    Left,
+    /// Where the transport has called on a waiter: whether it came. Later, so that the timer
+    /// is seldom the next of its processor: to set that costs more than the rest of a small
+    /// message.
+    Called,
+    /// Whether the program has done nothing for so long: then the connection is idle, and
+    /// gives back its memory.
+    Idle,
+}
+
+impl Look {
+    const fn after(self) -> Duration {
+        Duration::from_millis(match self {
+            Look::Left => 2,
+            Look::Called => 8,
+            Look::Idle => 50,
+        })
+    }
+}
+
 /// Where nobody reads although somebody waits or uses the connection, the background reads all
 /// each time that it looks for so often in a row. Who waits may have been put aside.
 const PATIENCE: u8 = 4;
-/// A connection is idle, and gives back its memory, when the program has done
-/// nothing with it for so long.
-const IDLE: Duration = Duration::from_millis(50);
 
 /// What the background is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +56,20 @@ impl Session {
     pub fn leave(&mut self, attended: bool, waiters: &mut Waiters) {
         self.active = true;
         if attended {
-            self.look_by(self.connection.now().saturating_add(IDLE), waiters);
+            self.look_by(
+                self.connection.now().saturating_add(Look::Idle.after()),
+                waiters,
+            );
             return self.watch_timers(waiters);
         }
         if waiters.anyone() {
             waiters.wake_driver();
         }
-        self.look_by(self.connection.now().saturating_add(HAND_OVER), waiters);
-        waiters.set_watched(Some(HAND_OVER));
+        self.look_by(
+            self.connection.now().saturating_add(Look::Left.after()),
+            waiters,
+        );
+        waiters.set_watched(Some(Look::Left));
     }
 
     /// The transport is ready: one of those who wait drives it, or the background.
@@ -60,7 +82,7 @@ impl Session {
         let writes = blocked && !self.fed;
         if self.active && !waiters.anyone() && !writes {
             waiters.expect_driver();
-            waiters.engage(HAND_OVER);
+            waiters.engage(Look::Left);
         } else {
             waiters.wake_driver();
         }
@@ -76,8 +98,8 @@ impl Session {
     /// The background stops driving in the middle, for the program's sake. It looks before
     /// long whether that drives.
     pub fn hand_over(&mut self, now: Time, waiters: &mut Waiters) {
-        self.background_at = now.saturating_add(HAND_OVER);
-        waiters.set_watched(Some(HAND_OVER));
+        self.background_at = now.saturating_add(Look::Left.after());
+        waiters.set_watched(Some(Look::Left));
         waiters.expect_driver();
         waiters.call();
     }
@@ -88,7 +110,7 @@ impl Session {
     #[inline]
     pub fn touch(&mut self) -> bool {
         if !self.watched {
-            let soon = self.connection.now().saturating_add(HAND_OVER);
+            let soon = self.connection.now().saturating_add(Look::Left.after());
             self.watched = self.active && self.background_at <= soon;
             self.active = true;
             if !self.watched && self.wants_transmit() {
@@ -118,7 +140,7 @@ impl Session {
     #[inline]
     pub fn watch_fed(&mut self, waiters: &mut Waiters) -> bool {
         self.fed = true;
-        let at = self.connection.now().saturating_add(IDLE);
+        let at = self.connection.now().saturating_add(Look::Idle.after());
         let late = at < self.background_at;
         if late {
             self.look_by(at, waiters);
@@ -166,23 +188,23 @@ impl Session {
         (self.watched, self.fed) = (false, false);
         let again = if due || self.connection.end().is_some() {
             None
-        } else if let Some(after) = engaged.filter(|_| waiters.anyone() || !summoned) {
-            Some(after)
+        } else if engaged.is_some() && (waiters.anyone() || !summoned) {
+            engaged
         } else if waiters.expects_driver() || !active {
             None
         } else if attended {
-            Some(IDLE)
+            Some(Look::Idle)
         } else if self.wants_transmit() {
             None
         } else {
             // Once: a program that only writes comes back without ever reading.
             waiters.expect_driver();
-            Some(HAND_OVER)
+            Some(Look::Left)
         };
-        waiters.set_watched(again.filter(|after| *after <= LOOK));
+        waiters.set_watched(again);
         // Whoever leaves the transport while the background drives wakes it again: it
         // may have found it taken.
-        self.background_at = again.map_or(Time::NEVER, |after| now.saturating_add(after));
+        self.background_at = again.map_or(Time::NEVER, |look| now.saturating_add(look.after()));
         if again.is_some() {
             Duty::Sleep
         } else {

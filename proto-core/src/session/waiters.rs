@@ -1,9 +1,9 @@
 //! Who waits for what on one connection.
 
-use super::{SubscriptionId, background::LOOK};
+use super::{SubscriptionId, background::Look};
 use crate::event::MessageId;
 use alloc::vec::Vec;
-use core::{task::Waker, time::Duration};
+use core::task::Waker;
 
 /// What a waiter waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +104,10 @@ pub struct Waiters {
     woken: Woken,
     /// Somebody is to drive, who was called on or is coming back, and nobody has read since.
     driver_expected: bool,
-    /// The background looks within so long, where that is soon.
-    watched: Option<Duration>,
-    /// The background was woken to look in a while, not at once.
-    engaged: Option<Duration>,
+    /// When the background looks at the latest.
+    watched: Option<Look>,
+    /// The background was woken to look then, not at once.
+    engaged: Option<Look>,
     /// It was woken to act.
     summoned: bool,
 }
@@ -210,14 +210,14 @@ impl Waiters {
         if !self.call() {
             return self.wake_background();
         }
-        self.engage(LOOK);
+        self.engage(Look::Called);
     }
 
     /// Has the background look in a while.
-    pub(super) fn engage(&mut self, after: Duration) {
-        if self.watched.is_none_or(|watched| after < watched) {
-            self.watched = Some(after);
-            self.engaged = Some(after);
+    pub(super) fn engage(&mut self, look: Look) {
+        if self.watched.is_none_or(|watched| look < watched) {
+            self.watched = Some(look);
+            self.engaged = Some(look);
             self.rouse_background();
         }
     }
@@ -254,13 +254,13 @@ impl Waiters {
         core::mem::take(&mut self.summoned)
     }
 
-    /// In what time the background was woken to look; once.
-    pub(super) fn take_engaged(&mut self) -> Option<Duration> {
+    /// When the background is to look that was woken for it; once.
+    pub(super) fn take_engaged(&mut self) -> Option<Look> {
         self.engaged.take()
     }
 
-    /// In what time the background will look, where that is soon.
-    pub(super) fn set_watched(&mut self, watched: Option<Duration>) {
+    /// When the background will look, if by itself.
+    pub(super) fn set_watched(&mut self, watched: Option<Look>) {
         self.watched = watched;
     }
 
