@@ -301,7 +301,9 @@ async fn a_dropped_accept_loses_no_connection<R: Asynchronous>() {
                 }
                 texts
             };
-            let (_clients, texts) = tokio::join!(clients, accepts);
+            let (_clients, mut texts) = tokio::join!(clients, accepts);
+            // Handshakes go on beside each other: the next may be done before.
+            texts.sort_unstable();
             assert_eq!(texts, (0..20).collect::<Vec<u8>>());
         })
         .await;
