@@ -66,12 +66,22 @@ async fn feed_when_ready<R: Runtime>(
 ) -> Result<(), SendError> {
     let deadline = message.as_ref().and_then(Message::deadline);
     let limit = deadline.unwrap_or(owner.config.send_timeout());
-    let mut waiting = Waiting::new(&owner.shared);
-    let fed = poll_fn(|context| {
-        waiting.poll(context, Interest::Gather(GATHER), First::Write, |session| {
-            queue_now(session, &mut message)
-        })
-    });
+    let fed = async {
+        loop {
+            let mut waiting = Waiting::new(&owner.shared);
+            // Fed in there, it would be written alone, right after what had gathered.
+            let room = poll_fn(|context| {
+                waiting.poll(context, Interest::Gather(GATHER), First::Write, |session| {
+                    session.poll_room(GATHER).map(drop)
+                })
+            });
+            room.await;
+            // If another has not taken the room.
+            if let Some(fed) = feed_now(owner, &mut message) {
+                return fed;
+            }
+        }
+    };
     let fed = timeout::<R, _>(limit, fed).await;
     match (fed, message) {
         (Err(_), Some(message)) => Err(SendError::handed_back(message, SendErrorReason::Full)),
