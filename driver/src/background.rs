@@ -134,7 +134,7 @@ impl<R: Runtime> Future for Background<R> {
                 redial,
             } = &mut *this;
             if shared.background(now) == Duty::Drive {
-                let used = drive(shared, now);
+                let handed_over = drive(shared, now);
                 if shared.session(|session| session.is_drained() || session.is_overdue(now))
                     && shared.close_if_drained(now)
                 {
@@ -143,10 +143,8 @@ impl<R: Runtime> Future for Background<R> {
                 if shared.drop_lost_stream() && dial_at.is_none() && redial.is_some() {
                     continue;
                 }
-                if used {
-                    let now = R::now();
-                    shared.with(|session, waiters| session.hand_over(now, waiters));
-                } else {
+                let now = R::now();
+                if shared.with(|session, waiters| session.rest(now, handed_over, waiters)) {
                     shared.release();
                 }
             }

@@ -95,13 +95,20 @@ impl Session {
         comes && self.unread % PATIENCE != PATIENCE - 1 && !self.ended && !self.write_failed
     }
 
-    /// The background stops driving in the middle, for the program's sake. It looks before
-    /// long whether that drives.
-    pub fn hand_over(&mut self, now: Time, waiters: &mut Waiters) {
+    /// The background has driven; `handed_over`: not to the end, since the program
+    /// [is there](Self::is_used) for the rest. Says whether the connection is idle; else the
+    /// background looks before long.
+    pub fn rest(&mut self, now: Time, handed_over: bool, waiters: &mut Waiters) -> bool {
+        if handed_over {
+            waiters.expect_driver();
+            waiters.call();
+        } else if !self.active || self.ended {
+            return true;
+        }
+        // Or the next call would wake it to say so.
         self.background_at = now.saturating_add(Look::Left.after());
         waiters.set_watched(Some(Look::Left));
-        waiters.expect_driver();
-        waiters.call();
+        false
     }
 
     /// The program has what it wanted without driving. Whether it can leave as it

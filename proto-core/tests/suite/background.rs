@@ -124,7 +124,7 @@ fn who_never_reads_is_handed_over_to_a_few_times() {
         }
         let mut slept = Duration::ZERO;
         while side.session.is_used(&side.waiters) {
-            side.session.hand_over(side.now, &mut side.waiters);
+            side.session.rest(side.now, true, &mut side.waiters);
             slept += side.sleep();
             assert!(slept < SOON, "{slept:?}");
             assert_eq!(side.look(false), Duty::Drive);
@@ -182,14 +182,14 @@ fn who_comes_to_wait_takes_over_from_the_background() {
     assert!(!side.session.is_used(&side.waiters));
     side.waiters.wait(&mut place, Interest::Message, &waker);
     assert!(side.session.is_used(&side.waiters));
-    side.session.hand_over(side.now, &mut side.waiters);
+    side.session.rest(side.now, true, &mut side.waiters);
     side.waiters.take_woken().wake();
     assert_eq!(woken(), 1);
     // It may be a future that its task has put aside.
     assert!(side.sleep() < SOON);
     assert_eq!(side.look(false), Duty::Drive);
     // It is not: it reads.
-    side.session.hand_over(side.now, &mut side.waiters);
+    side.session.rest(side.now, true, &mut side.waiters);
     side.session
         .handle_input(side.now, &mut RecvBuf::new(), &mut side.waiters);
     side.waiters.leave(&mut place);
