@@ -80,7 +80,7 @@ impl Session {
     /// once, unless it was fed.
     pub fn handle_ready(&mut self, blocked: bool, waiters: &mut Waiters) {
         let writes = blocked && !self.fed;
-        if self.active && !waiters.anyone() && !writes {
+        if self.is_active() && !waiters.anyone() && !writes {
             waiters.expect_driver();
             waiters.engage(Look::Left);
         } else {
@@ -88,10 +88,15 @@ impl Session {
         }
     }
 
+    /// Whether the program has used the connection since the background looked.
+    const fn is_active(&self) -> bool {
+        self.active || self.fed
+    }
+
     /// Whether the program is there to drive: the background, which has read for it, leaves
     /// the rest to it.
     pub fn is_used(&self, waiters: &Waiters) -> bool {
-        let comes = self.active || waiters.anyone();
+        let comes = self.is_active() || waiters.anyone();
         comes && self.unread % PATIENCE != PATIENCE - 1 && !self.ended && !self.write_failed
     }
 
@@ -102,7 +107,7 @@ impl Session {
         if handed_over {
             waiters.expect_driver();
             waiters.call();
-        } else if !self.active || self.ended {
+        } else if !self.is_active() || self.ended {
             return true;
         }
         // Or the next call would wake it to say so.
@@ -187,12 +192,12 @@ impl Session {
             (self.active, self.watched, self.fed) = (false, false, false);
             return Duty::Sleep;
         }
-        let active = core::mem::take(&mut self.active);
+        let active = self.is_active();
         self.unread = match waiters.expects_driver() {
             true => self.unread.wrapping_add(1),
             false => 0,
         };
-        (self.watched, self.fed) = (false, false);
+        (self.active, self.watched, self.fed) = (false, false, false);
         let again = if due || self.connection.end().is_some() {
             None
         } else if engaged.is_some() && (waiters.anyone() || !summoned) {

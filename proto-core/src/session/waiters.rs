@@ -201,16 +201,19 @@ impl Waiters {
         }
     }
 
-    /// The transport is ready: wakes one waiter to drive it, or the background if
-    /// there is none that has not been woken already.
+    /// The transport is ready: wakes one waiter to drive it, or the background if nobody
+    /// waits.
     ///
     /// A waiter may be a future that its task has put aside and does not poll: the
-    /// background looks before long whether anybody has driven.
+    /// background looks before long whether anybody has driven. Nor is anybody else woken
+    /// until then where all have been: who comes drives both directions.
     pub fn wake_driver(&mut self) {
-        if !self.call() {
-            return self.wake_background();
+        let comes = self.driver_expected && self.watched.is_some() && self.anyone();
+        if self.call() {
+            self.engage(Look::Called);
+        } else if !comes {
+            self.wake_background();
         }
-        self.engage(Look::Called);
     }
 
     /// Has the background look in a while.
