@@ -4,12 +4,24 @@ use crate::duplex::{WINDOW, number, numbered, small};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use sealpipe_driver::{
     Error, SendError,
-    vocabulary::{AckLevel, Close, ConnectionError, Message, Outcome, SendErrorReason},
+    vocabulary::{
+        AckLevel, Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason,
+    },
 };
 use sealpipe_tests::{
     Adapter, Asynchronous, Random, api::Connection, connected, eventually, modes, within,
 };
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 sealpipe_tests::on_every_adapter! {
     what_is_fed_keeps_its_place_among_what_is_sent,
@@ -283,4 +295,65 @@ async fn a_sink_waits_for_a_reader_that_is_slow<R: Asynchronous>() {
         })
         .await;
     }
+}
+
+/// Counts what is written.
+struct Counted {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// On one thread, of tokio's: the stream takes all, so that nobody else has a turn meanwhile.
+#[tokio::test]
+async fn what_gathers_goes_out_in_few_writes() {
+    const BATCHES: usize = 10;
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let writes = Arc::<AtomicUsize>::default();
+    let ours = Counted {
+        stream: ours,
+        writes: writes.clone(),
+    };
+    let config = Config::plain().build().unwrap();
+    let (ours, theirs) = tokio::join!(
+        sealpipe_tokio::Connection::from_io(ours, Role::Initiator, config.clone()),
+        sealpipe_tokio::Connection::from_io(theirs, Role::Responder, config)
+    );
+    let (ours, _theirs) = (ours.unwrap(), theirs.unwrap());
+    let before = writes.load(Ordering::SeqCst);
+    for _ in 0..BATCHES * 32 {
+        ours.feed(vec![7; 1 << 10]).await.unwrap();
+    }
+    ours.flush().await.unwrap();
+    // 32 KiB gather.
+    let written = writes.load(Ordering::SeqCst) - before;
+    assert!(written <= BATCHES + 1, "{written}");
 }
