@@ -41,26 +41,17 @@ struct Registration {
     waker: Waker,
 }
 
-/// All that a thread waits for, each [`block_on`] within another for its own. It keeps its
-/// memory from one to the next.
+/// All that a thread waits for in its innermost [`block_on`]. It keeps its memory from one to
+/// the next.
 struct Registered {
     all: Vec<Registration>,
-    /// Where those of the innermost begin; `None` outside of any.
-    own: Option<usize>,
-    /// How many it may have.
-    most: usize,
-}
-
-impl Registered {
-    fn own(&mut self) -> &mut [Registration] {
-        let own = self.own.unwrap_or(self.all.len());
-        self.all.get_mut(own..).unwrap_or_default()
-    }
+    /// How many it may have; `None` outside of any `block_on`.
+    most: Option<usize>,
 }
 
 thread_local! {
     static REGISTERED: RefCell<Registered> = const {
-        RefCell::new(Registered { all: Vec::new(), own: None, most: 0 })
+        RefCell::new(Registered { all: Vec::new(), most: None })
     };
     static PARKER: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
 }
@@ -69,16 +60,16 @@ thread_local! {
 /// can wait for so many; else the caller turns to async-io.
 pub(crate) fn register(waker: &Waker, source: impl FnOnce() -> Source) -> bool {
     REGISTERED.with_borrow_mut(|registered| {
-        if registered.own.is_none() {
+        let Some(most) = registered.most else {
             return false;
-        }
-        let (source, most) = (source(), registered.most);
-        let own = registered.own();
-        if let Some(same) = own.iter_mut().find(|other| other.source == source) {
+        };
+        let source = source();
+        let mut all = registered.all.iter_mut();
+        if let Some(same) = all.find(|other| other.source == source) {
             same.waker.clone_from(waker);
             return true;
         }
-        let room = own.len() < most;
+        let room = registered.all.len() < most;
         if room {
             let waker = waker.clone();
             registered.all.push(Registration { source, waker });
@@ -160,15 +151,11 @@ impl Parker {
     /// The wakers of what has become ready.
     fn wait(&self, deadline: Option<Instant>) -> Few<Waker> {
         REGISTERED.with_borrow_mut(|registered| {
-            let Some(own) = registered.own else {
-                return Few::new();
-            };
-            let sources = registered.own().iter().map(|one| &one.source);
+            let sources = registered.all.iter().map(|one| &one.source);
             let ready = system::wait(&self.alarm, sources, deadline);
             let mut woken = Few::new();
             // From the back, so that the places before stay what they are.
             for index in ready.into_iter().rev() {
-                let index = own.saturating_add(index);
                 if index < registered.all.len() {
                     woken.push(registered.all.swap_remove(index).waker);
                 }
@@ -180,38 +167,38 @@ impl Parker {
 
 /// Ends the thread's waiting, in order also when a poll panics.
 struct Waiting {
-    /// Where the outer one's sources begin, and how many it may have.
-    outer: (Option<usize>, usize),
+    /// How many sources the outer one may have.
+    outer: Option<usize>,
     parker: Arc<Parker>,
 }
 
 impl Waiting {
     fn begin(parker: Arc<Parker>, most: usize) -> Waiting {
-        let outer = REGISTERED.with_borrow_mut(|registered| {
-            let own = registered.all.len();
-            let most = std::mem::replace(&mut registered.most, most);
-            (registered.own.replace(own), most)
-        });
+        let outer = pass_on(Some(most));
         Waiting { outer, parker }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let left = REGISTERED.with_borrow_mut(|registered| {
-            let own = registered.own.unwrap_or_default();
-            (registered.own, registered.most) = self.outer;
-            match registered.all.len() > own {
-                true => registered.all.split_off(own),
-                false => Vec::new(),
-            }
-        });
-        // Nobody waits for these any more: others must hear of it.
-        left.into_iter().for_each(|one| one.waker.wake());
+        pass_on(self.outer);
         // What woke the outer one may have been taken for the inner one's.
         self.parker.notified.store(true, Ordering::SeqCst);
         PARKER.set(Some(self.parker.clone()));
     }
+}
+
+/// From here on another `block_on` waits, or none: for `most` sources. Nobody waits any more
+/// for those that are registered, of which others must hear. Returns how many there could be
+/// before.
+fn pass_on(most: Option<usize>) -> Option<usize> {
+    let (before, left) = REGISTERED.with_borrow_mut(|registered| {
+        let before = std::mem::replace(&mut registered.most, most);
+        let left: Few<_> = registered.all.drain(..).collect();
+        (before, left)
+    });
+    left.into_iter().for_each(|one| one.waker.wake());
+    before
 }
 
 /// Runs a future on this thread until it is done. As any executor's `block_on`, but

@@ -200,7 +200,7 @@ impl Session {
         (self.active, self.watched, self.fed) = (false, false, false);
         let again = if due || self.connection.end().is_some() {
             None
-        } else if engaged.is_some() && (waiters.anyone() || !summoned) {
+        } else if engaged.is_some() && (waiters.is_coming() || !summoned) {
             engaged
         } else if waiters.expects_driver() || !active {
             None

@@ -208,7 +208,7 @@ impl Waiters {
     /// background looks before long whether anybody has driven. Nor is anybody else woken
     /// until then where all have been: who comes drives both directions.
     pub fn wake_driver(&mut self) {
-        let comes = self.driver_expected && self.watched.is_some() && self.anyone();
+        let comes = self.is_coming() && self.watched.is_some();
         if self.call() {
             self.engage(Look::Called);
         } else if !comes {
@@ -247,7 +247,12 @@ impl Waiters {
         self.driver_expected = false;
     }
 
-    /// Whether somebody was called on to drive and has not.
+    /// Whether somebody who waits was called on to drive, and has not.
+    pub(super) fn is_coming(&self) -> bool {
+        self.driver_expected && self.anyone()
+    }
+
+    /// Whether somebody is to drive and has not.
     pub(super) fn expects_driver(&self) -> bool {
         self.driver_expected
     }

@@ -142,6 +142,19 @@ fn who_never_reads_is_handed_over_to_a_few_times() {
     }
 }
 
+/// He has come, and waits again: what is to be written is nobody else's business.
+#[test]
+fn who_has_come_does_not_keep_the_background_from_writing() {
+    let mut side = Side::idle();
+    let ((waker, _), mut place) = (counted(), Place::default());
+    side.waiters.wait(&mut place, Interest::Message, &waker);
+    side.ready(false);
+    side.session.handle_idle(&mut side.waiters);
+    side.waiters.wait(&mut place, Interest::Message, &waker);
+    side.waiters.wake_background();
+    assert_eq!(side.look(true), Duty::Drive);
+}
+
 /// Else each message to a busy program would.
 #[test]
 fn readiness_does_not_wake_a_background_that_will_look_anyway() {

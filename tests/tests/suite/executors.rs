@@ -1,14 +1,17 @@
 //! sealpipe-smol needs no executor of its own kind: it runs under whichever polls
 //! it, and under a thread that just blocks.
 
-use futures_util::AsyncReadExt;
+use futures_util::{AsyncReadExt, future::poll_immediate};
 use sealpipe_driver::{
     Connection, Listener,
-    vocabulary::{AckLevel, Message, Outcome},
+    vocabulary::{AckLevel, Config, Message, Outcome},
 };
 use sealpipe_smol::{LocalStream, Smol};
 use sealpipe_tests::{modes, place};
-use std::time::Duration;
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 /// A deadline that asks for no executor either.
 async fn within<T>(test: impl Future<Output = T>) -> T {
@@ -104,6 +107,28 @@ fn one_whose_other_tasks_are_never_done() {
         server.await;
         drop(busy);
     })));
+}
+
+/// As a blocking handler that asks back does, while its thread waits for the connection.
+#[test]
+fn one_within_another() {
+    sealpipe_smol::block_on(within(async {
+        let place = place();
+        let config = Config::plain().build().unwrap();
+        let mut listener = Listener::<Smol>::bind(&place.endpoint, config.clone()).unwrap();
+        let client = Connection::<Smol>::connect(&place.endpoint, config);
+        let (client, server) = smol::future::zip(client, listener.accept()).await;
+        let (client, server) = (client.unwrap(), server.unwrap());
+        let mut received = pin!(server.recv());
+        for _ in 0..3 {
+            assert!(poll_immediate(&mut received).await.is_none());
+            let until = Instant::now() + Duration::from_secs(10);
+            let pinged = sealpipe_smol::block_on_until(server.ping(), Some(until));
+            pinged.expect("the answer is read").unwrap();
+        }
+        client.send("x").await.unwrap();
+        assert_eq!(received.await.unwrap().unwrap().payload, "x");
+    }));
 }
 
 #[test]
