@@ -29,8 +29,9 @@ use std::{
 /// use sealpipe_smol::{Endpoint, LocalListener, LocalStream, block_on};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let name = format!("sealpipe-doc-smol-{}", std::process::id());
-/// # let endpoint = Endpoint::name(&name)?;
+/// # #[cfg(unix)] let own = tempfile::tempdir()?;
+/// # #[cfg(unix)] let endpoint = Endpoint::path(own.path().join("socket"));
+/// # #[cfg(windows)] let endpoint = Endpoint::name(&format!("doc-smol-{}", std::process::id()))?;
 /// block_on(async {
 ///     let mut listener = LocalListener::bind(&endpoint)?;
 ///     let mut client = LocalStream::connect(&endpoint).await?;

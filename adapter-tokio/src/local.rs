@@ -29,8 +29,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let name = format!("sealpipe-doc-tokio-{}", std::process::id());
-/// # let endpoint = Endpoint::name(&name)?;
+/// # #[cfg(unix)] let own = tempfile::tempdir()?;
+/// # #[cfg(unix)] let endpoint = Endpoint::path(own.path().join("socket"));
+/// # #[cfg(windows)] let endpoint = Endpoint::name(&format!("doc-tokio-{}", std::process::id()))?;
 /// let mut listener = LocalListener::bind(&endpoint)?;
 /// let mut client = LocalStream::connect(&endpoint).await?;
 /// let mut server = listener.accept().await?;
