@@ -305,20 +305,22 @@ mod tests {
         );
     }
 
+    /// A queue in which these wait, and to which no more will come.
+    fn lines(texts: &[&str]) -> mpsc::Receiver<Line<Tokio>> {
+        let (sender, queue) = mpsc::channel(8);
+        for text in texts {
+            let line = Line {
+                text: (*text).to_owned(),
+                verdict: None,
+                printed: None,
+            };
+            assert!(sender.try_send(line).is_ok(), "there is room");
+        }
+        queue
+    }
+
     #[test]
     fn the_end_is_told_once() {
-        let lines = |texts: &[&str]| {
-            let (sender, queue) = mpsc::channel(8);
-            for text in texts {
-                let line = Line::<sealpipe_tokio::Tokio> {
-                    text: (*text).to_owned(),
-                    verdict: None,
-                    printed: None,
-                };
-                sender.try_send(line).map_err(|_| "full").unwrap();
-            }
-            queue
-        };
         let (end, mut ended) = oneshot::channel();
         let mut out = Vec::new();
         let writer = Writer {
@@ -344,16 +346,6 @@ mod tests {
     /// Also if more lines wait by the time it looks.
     #[test]
     fn no_more_lines_are_written_than_were_asked_for() {
-        let (lines, queue) = mpsc::channel(8);
-        for text in ["one\n", "two\n", "three\n"] {
-            let line = Line::<Tokio> {
-                text: text.into(),
-                verdict: None,
-                printed: None,
-            };
-            assert!(lines.try_send(line).is_ok(), "there is room");
-        }
-        drop(lines);
         let (end, mut ended) = oneshot::channel();
         let mut out = Vec::new();
         let writer = Writer {
@@ -361,7 +353,7 @@ mod tests {
             left: Some(2),
             end: Some(end),
         };
-        writer.run(queue);
+        writer.run(lines(&["one\n", "two\n", "three\n"]));
         assert_eq!(out, b"one\ntwo\n");
         assert!(matches!(ended.try_recv(), Ok(End::Count)));
     }
