@@ -53,7 +53,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Where a test has failed, its thread does not outlive it for long.
+        // Where a test has failed, that may be why.
+        if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
+            println!("the server has ended: {:?}", thread.join());
+        }
+        // Its thread does not outlive the test for long.
         let _ = self.stopper.wake();
     }
 }

@@ -49,10 +49,11 @@ impl Client {
     /// is told once, so both directions go on until the stream would block. The
     /// peer's credit bounds how much that is: a busy client cannot keep the loop.
     pub(crate) fn run(&mut self, now: Time, scratch: &mut [u8]) {
-        self.connection.handle_timeout(now);
-        let moved = self
-            .read(now, scratch)
-            .and_then(|()| self.answer_and_write(now));
+        let moved = self.read(now, scratch).and_then(|()| {
+            // Only now: what came in time counts, however late its turn has come.
+            self.connection.handle_timeout(now);
+            self.answer_and_write(now)
+        });
         if let Err(error) = moved {
             tracing::debug!(%error, "the stream has ended");
             // Writing fails once the peer has gone: what it sent before still counts.
