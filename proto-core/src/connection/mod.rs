@@ -300,8 +300,14 @@ impl Connection {
 
     /// A time that [`poll_timeout`](Self::poll_timeout) named has come, or may
     /// have come.
+    ///
+    /// When it comes late, since this side was held up (its process was stopped, its
+    /// machine is busy), what the peer sent in time may still wait to be read: a deadline
+    /// of the peer's that passed at least 50 ms ago is put off once, by as long as it is
+    /// late, and by a second at most.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
+        self.timers.give_grace(self.now);
         while let Some(timer) = self.timers.take_due(self.now) {
             self.on_timer(timer);
         }

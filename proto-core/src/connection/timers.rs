@@ -1,6 +1,12 @@
 //! The deadlines of a connection: a fixed table.
 
 use crate::time::Time;
+use core::time::Duration;
+
+/// A deadline that is noticed so late: this side was held up.
+const HELD_UP: Duration = Duration::from_millis(50);
+/// How long what came in meanwhile may take to be read, at the most.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +33,12 @@ pub(super) enum Timer {
     Resume,
 }
 
+impl Timer {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
 const ALL: [Timer; 10] = [
     Timer::Handshake,
     Timer::Record,
@@ -40,18 +52,34 @@ const ALL: [Timer; 10] = [
     Timer::Resume,
 ];
 
+/// Those that end the connection because the peer has not sent something.
+const PEERS: [Timer; 4] = [
+    Timer::Handshake,
+    Timer::Record,
+    Timer::Message,
+    Timer::Silence,
+];
+
 #[derive(Debug, Clone)]
-pub(super) struct Timers([Time; ALL.len()]);
+pub(super) struct Timers {
+    at: [Time; ALL.len()],
+    /// A bit for each that was put off: once is enough.
+    put_off: u16,
+}
 
 impl Timers {
     pub(super) const fn new() -> Timers {
-        Timers([Time::NEVER; ALL.len()])
+        Timers {
+            at: [Time::NEVER; ALL.len()],
+            put_off: 0,
+        }
     }
 
     #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Time) {
-        if let Some(slot) = self.0.get_mut(timer as usize) {
+        if let Some(slot) = self.at.get_mut(timer as usize) {
             *slot = at;
+            self.put_off &= !timer.bit();
         }
     }
 
@@ -74,12 +102,29 @@ impl Timers {
 
     #[inline]
     pub(super) fn at(&self, timer: Timer) -> Time {
-        self.0.get(timer as usize).copied().unwrap_or(Time::NEVER)
+        self.at.get(timer as usize).copied().unwrap_or(Time::NEVER)
     }
 
     /// The earliest, if any is set.
     pub(super) fn next(&self) -> Option<Time> {
-        self.0.iter().copied().min().filter(|at| *at != Time::NEVER)
+        self.at
+            .iter()
+            .copied()
+            .min()
+            .filter(|at| *at != Time::NEVER)
+    }
+
+    /// Where this side was held up, what the peer sent in time may be still unread: it is
+    /// waited for once more, as long as it is late.
+    pub(super) fn give_grace(&mut self, now: Time) {
+        for timer in PEERS {
+            let late = now.saturating_since(self.at(timer));
+            let again = now.saturating_add(late.min(GRACE));
+            if late >= HELD_UP && again != Time::NEVER && self.put_off & timer.bit() == 0 {
+                self.set(timer, again);
+                self.put_off |= timer.bit();
+            }
+        }
     }
 
     /// Takes one that is due.

@@ -414,6 +414,37 @@ fn credit_for_what_is_not_settled_comes_when_it_is_taken() {
 }
 
 #[test]
+fn who_was_held_up_reads_before_it_gives_up() {
+    each(|sealed| {
+        // Its process was stopped from the first second to the hundredth.
+        let mut script = script(sealed);
+        script.sleep_until(seconds(100));
+        assert!(script.side.closed().is_none());
+        // What the peer sent lay there all the while.
+        script.write(&control(Frame::Pad));
+        script.sleep_until(seconds(101));
+        assert!(script.side.closed().is_none());
+    });
+}
+
+#[test]
+fn who_was_held_up_gives_up_once_there_was_time_to_read() {
+    each(|sealed| {
+        let mut script = script(sealed);
+        // As late as this the deadline is put off,
+        script.sleep_until(millis(91_400));
+        assert!(script.side.closed().is_none());
+        assert_eq!(script.side.connection.poll_timeout(), Some(millis(91_800)));
+        // and only once, however late that is noticed.
+        script.sleep_until(seconds(100));
+        assert_eq!(
+            script.side.connection.end(),
+            Some(&ConnectionError::Timeout(Timeout::Silence))
+        );
+    });
+}
+
+#[test]
 fn the_last_moment_of_time_is_survived() {
     each(|sealed| {
         let mut script = script(sealed);
