@@ -17,7 +17,7 @@ sealpipe_tests::on_every_adapter! {
     with_nobody_waiting_it_goes_on,
 }
 
-const SILENCE: Duration = Duration::from_millis(300);
+const SILENCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn helper() {
@@ -67,13 +67,13 @@ async fn stop<C: Connection>(server: &Helper, client: &C) {
     let pid = Pid::from_raw(server.id().cast_signed()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     client.send("still here").await.unwrap();
-    tokio::time::sleep(3 * SILENCE).await;
+    tokio::time::sleep(2 * SILENCE).await;
     kill_process(pid, Signal::CONT).unwrap();
 }
 
 /// With a keepalive of a client that waits for an answer for longer.
 fn patient() -> Config {
-    let config = Config::plain().keepalive(Some(SILENCE / 6), Some(100 * SILENCE));
+    let config = Config::plain().keepalive(Some(SILENCE / 10), Some(100 * SILENCE));
     config.build().unwrap()
 }
 

@@ -303,8 +303,8 @@ impl Connection {
     ///
     /// When it comes late, since this side was held up (its process was stopped, its
     /// machine is busy), what the peer sent in time may still wait to be read: a deadline
-    /// of the peer's that passed at least 50 ms ago is put off once, by as long as it is
-    /// late, and by a second at most.
+    /// of the peer's (for the handshake, a record, a message, silence) that passed at least
+    /// 50 ms ago is put off once, to a second from now.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
         self.timers.give_grace(self.now);

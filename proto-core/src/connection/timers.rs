@@ -5,7 +5,7 @@ use core::time::Duration;
 
 /// A deadline that is noticed so late: this side was held up.
 const HELD_UP: Duration = Duration::from_millis(50);
-/// How long what came in meanwhile may take to be read, at the most.
+/// How long it may take then to read what came in, or to hear an answer.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What a deadline is for.
@@ -77,9 +77,14 @@ impl Timers {
 
     #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Time) {
+        self.put(timer, at);
+        self.put_off &= !timer.bit();
+    }
+
+    #[inline]
+    fn put(&mut self, timer: Timer, at: Time) {
         if let Some(slot) = self.at.get_mut(timer as usize) {
             *slot = at;
-            self.put_off &= !timer.bit();
         }
     }
 
@@ -87,7 +92,8 @@ impl Timers {
     #[inline]
     pub(super) fn set_earlier(&mut self, timer: Timer, at: Time) {
         if at < self.at(timer) {
-            self.set(timer, at);
+            // Still the same: a peer that trickles bytes gets no second grace.
+            self.put(timer, at);
         }
     }
 
@@ -115,13 +121,16 @@ impl Timers {
     }
 
     /// Where this side was held up, what the peer sent in time may be still unread: it is
-    /// waited for once more, as long as it is late.
+    /// waited for once more.
     pub(super) fn give_grace(&mut self, now: Time) {
+        let again = now.saturating_add(GRACE);
+        if again == Time::NEVER {
+            return;
+        }
         for timer in PEERS {
             let late = now.saturating_since(self.at(timer));
-            let again = now.saturating_add(late.min(GRACE));
-            if late >= HELD_UP && again != Time::NEVER && self.put_off & timer.bit() == 0 {
-                self.set(timer, again);
+            if late >= HELD_UP && self.put_off & timer.bit() == 0 {
+                self.put(timer, again);
                 self.put_off |= timer.bit();
             }
         }

@@ -434,7 +434,7 @@ fn who_was_held_up_gives_up_once_there_was_time_to_read() {
         // As late as this the deadline is put off,
         script.sleep_until(millis(91_400));
         assert!(script.side.closed().is_none());
-        assert_eq!(script.side.connection.poll_timeout(), Some(millis(91_800)));
+        assert_eq!(script.side.connection.poll_timeout(), Some(millis(92_400)));
         // and only once, however late that is noticed.
         script.sleep_until(seconds(100));
         assert_eq!(

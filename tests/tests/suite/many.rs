@@ -121,8 +121,10 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             for _ in 0..2 {
                 silent.push(raw::connect_patiently(&place.endpoint).await);
             }
-            // Whoever comes right after them may be seen before them.
-            while !is_told_to_come_again::<R>(name, &place.endpoint, config.clone()).await {}
+            // Whoever comes right after them may be seen before them, and leaves again.
+            while let Some(early) = comes::<R>(name, &place.endpoint, config.clone()).await {
+                drop((listener.accept().await.unwrap(), early));
+            }
             // They leave, and make room.
             silent.clear();
             let (client, server) = tokio::join!(
@@ -147,10 +149,8 @@ async fn who_is_not_accepted_keeps_its_place<R: Adapter>() {
             for _ in 0..2 {
                 ready.push(R::connect(&place.endpoint, config.clone()).await.unwrap());
             }
-            assert!(
-                is_told_to_come_again::<R>(name, &place.endpoint, config.clone()).await,
-                "there was room"
-            );
+            let came = comes::<R>(name, &place.endpoint, config.clone()).await;
+            assert!(came.is_none(), "there was room");
             // Accepted, they make room; the attempt that was given up may take one place.
             let servers = (
                 listener.accept().await.unwrap(),
@@ -163,15 +163,16 @@ async fn who_is_not_accepted_keeps_its_place<R: Adapter>() {
     }
 }
 
-/// Whether it is, or gets in.
-async fn is_told_to_come_again<R: Adapter>(
+/// Gets in, or is told to come again.
+async fn comes<R: Adapter>(
     name: &str,
     endpoint: &Endpoint,
     config: Config,
-) -> bool {
+) -> Option<R::Connection> {
     let limit = Duration::from_millis(500);
-    let Err(error) = R::connect_within(limit, false, endpoint, config).await else {
-        return false;
+    let error = match R::connect_within(limit, false, endpoint, config).await {
+        Ok(connection) => return Some(connection),
+        Err(error) => error,
     };
     // Under Wine the pipe may be gone before the client has read why.
     if cfg!(unix) {
@@ -184,5 +185,5 @@ async fn is_told_to_come_again<R: Adapter>(
         let busy = ConnectionError::Refused(Status::Busy);
         assert_eq!(last.connection(), Some(&busy), "{name}");
     }
-    true
+    None
 }
