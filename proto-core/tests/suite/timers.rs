@@ -445,6 +445,27 @@ fn who_was_held_up_gives_up_once_there_was_time_to_read() {
 }
 
 #[test]
+fn dripping_earns_no_second_grace() {
+    each(|sealed| {
+        let config = builder(sealed)
+            .record_timeout(Duration::from_millis(200))
+            .build()
+            .expect("valid");
+        let mut script = Script::open(config.into(), Role::Responder, hello([0; 16]));
+        let bytes = script.wrap(&whole(0, AckLevel::None, &[1; 100]));
+        script.side.feed(script.now, &bytes[..20]);
+        script.sleep_until(millis(1_300));
+        script.side.feed(script.now, &bytes[20..21]);
+        assert!(script.side.connection.end().is_none());
+        script.sleep_until(millis(1_600));
+        assert_eq!(
+            script.side.connection.end(),
+            Some(&ConnectionError::Timeout(Timeout::Record))
+        );
+    });
+}
+
+#[test]
 fn the_last_moment_of_time_is_survived() {
     each(|sealed| {
         let mut script = script(sealed);
