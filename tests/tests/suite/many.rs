@@ -125,8 +125,8 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             while let Some(early) = comes::<R>(name, &place.endpoint, config.clone()).await {
                 drop((listener.accept().await.unwrap(), early));
             }
-            // They leave, and make room.
-            silent.clear();
+            // One leaves, and makes room.
+            silent.pop();
             let (client, server) = tokio::join!(
                 R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config),
                 listener.accept()
