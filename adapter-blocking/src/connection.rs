@@ -290,7 +290,16 @@ impl Connection {
     /// As [`queue`](Self::queue): handed back with [`SendError::NotTaken`], but not after the
     /// write timeout, or if the call was ended.
     pub fn feed(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = Some(message.into());
+        let message = message.into();
+        if self.inner.feed_through(&message) {
+            return Ok(());
+        }
+        self.feed_when_ready(message)
+    }
+
+    #[inline(never)]
+    fn feed_when_ready(&self, message: Message) -> Result<(), SendError> {
+        let mut message = Some(message);
         if let Some(fed) = self.inner.feed_now(&mut message) {
             return fed;
         }
@@ -404,9 +413,15 @@ impl Connection {
     /// [`Error::Interrupted`] if another thread ended the call: nothing is lost, and
     /// the next call goes on.
     pub fn recv(&self) -> Result<Option<Incoming>, Error> {
-        if let Some(message) = self.inner.take_ready() {
-            return Ok(Some(message));
+        let message = self.inner.take_ready();
+        if message.is_some() {
+            return Ok(message);
         }
+        self.recv_when_ready()
+    }
+
+    #[inline(never)]
+    fn recv_when_ready(&self) -> Result<Option<Incoming>, Error> {
         let limit = self.calls.reading();
         self.run("receiving", limit, self.inner.recv())?
     }

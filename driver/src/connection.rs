@@ -8,16 +8,17 @@ use crate::{
     feeding::{self, Gather},
     memory,
     opening::Opening,
+    receiving::{self, Reading},
     shared::Shared,
     timeout::timeout,
     transport::Transport,
     waiting::Waiting,
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, future::try_join};
+use futures_util::future::try_join;
 use sealpipe_core::{
     Close, Config, ConnectionError, Message, Outcome, Role, SendErrorReason, Stats,
-    session::{Backlog, Interest, Place},
+    session::{Backlog, Interest},
 };
 use sealpipe_endpoint::{Access, Endpoint, Peer};
 use std::{
@@ -77,9 +78,7 @@ impl<R: Runtime> Drop for Owner<R> {
 pub struct Connection<R: Runtime> {
     pub(crate) owner: Arc<Owner<R>>,
     /// Of the `Stream` side.
-    pub(crate) recv_place: Place,
-    /// The `Stream` side has told why the connection has ended.
-    pub(crate) end_told: bool,
+    pub(crate) reading: Reading,
     /// Of the `Sink` side.
     pub(crate) gather: Gather,
 }
@@ -215,8 +214,7 @@ impl<R: Runtime> Connection<R> {
     pub(crate) fn new(owner: Owner<R>) -> Connection<R> {
         Connection {
             owner: Arc::new(owner),
-            recv_place: Place::default(),
-            end_told: false,
+            reading: Reading::default(),
             gather: Gather::default(),
         }
     }
@@ -373,7 +371,7 @@ impl<R: Runtime> Connection<R> {
     /// [`Error::Connection`] if the connection ended in another way; what had come
     /// before has then been received.
     pub fn recv(&self) -> impl Future<Output = Result<Option<Incoming<R>>, Error>> + Send {
-        recv(&self.owner)
+        receiving::recv(&self.owner)
     }
 
     /// What [`recv`](Self::recv) would return now; `None` if it would wait.
@@ -381,7 +379,7 @@ impl<R: Runtime> Connection<R> {
     /// It is no way to wait: what comes is only seen once the runtime has had its turn,
     /// so a task that asks again and again must await something in between.
     pub fn try_recv(&self) -> Option<Result<Option<Incoming<R>>, Error>> {
-        try_recv(&self.owner)
+        receiving::try_recv(&self.owner)
     }
 
     /// Sends a small message that has to wait for nothing, or gives it back. For adapters:
@@ -389,6 +387,14 @@ impl<R: Runtime> Connection<R> {
     #[doc(hidden)]
     pub fn send_through(&self, message: Message) -> Result<Delivery<R>, Message> {
         crate::sending::send_through(&self.owner, message)
+    }
+
+    /// Feeds a small message that only gathers, if nothing has to go before it; says whether
+    /// it did. For adapters: to try takes no preparation.
+    #[doc(hidden)]
+    #[inline]
+    pub fn feed_through(&self, message: &Message) -> bool {
+        feeding::feed_through(&self.owner, message)
     }
 
     /// What [`feed`](Self::feed) would return now; `None` if it would wait, and the message
@@ -402,7 +408,7 @@ impl<R: Runtime> Connection<R> {
     /// preparation.
     #[doc(hidden)]
     pub fn take_ready(&self) -> Option<Incoming<R>> {
-        take_ready(&self.owner)
+        receiving::take_ready(&self.owner)
     }
 
     // --- Ending ------------------------------------------------------------------------
@@ -505,31 +511,6 @@ impl<R: Runtime> Connection<R> {
     }
 }
 
-fn take_ready<R: Runtime>(owner: &Owner<R>) -> Option<Incoming<R>> {
-    let shared = &owner.shared;
-    let message = shared.session(|session| session.take_ready())?;
-    Some(Incoming::new(message, shared))
-}
-
-pub(crate) fn try_recv<R: Runtime>(owner: &Owner<R>) -> Option<Result<Option<Incoming<R>>, Error>> {
-    recv(owner).now_or_never()
-}
-
-pub(crate) async fn recv<R: Runtime>(owner: &Owner<R>) -> Result<Option<Incoming<R>>, Error> {
-    if let Some(message) = take_ready(owner) {
-        return Ok(Some(message));
-    }
-    let shared = &owner.shared;
-    let mut waiting = Waiting::new(shared);
-    let received = poll_fn(|context| {
-        waiting.poll(context, Interest::Message, First::Look, |session| {
-            session.poll_recv()
-        })
-    })
-    .await?;
-    Ok(received.map(|message| Incoming::new(message, shared)))
-}
-
 pub(crate) async fn ping<R: Runtime>(owner: &Owner<R>) -> Result<Duration, Error> {
     let shared = &owner.shared;
     let asked = shared.session(|session| session.ping())?;
@@ -567,7 +548,7 @@ pub(crate) fn reason_to_error(reason: SendErrorReason) -> Error {
 
 impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
-        for place in [&mut self.recv_place, &mut self.gather.place] {
+        for place in [&mut self.reading.place, &mut self.gather.place] {
             if place.is_taken() {
                 self.owner.shared.leave(place);
             }

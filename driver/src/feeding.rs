@@ -8,64 +8,120 @@ use crate::{
     timeout::timeout,
     waiting::Waiting,
 };
+use bytes::Bytes;
 use futures_sink::Sink;
 use sealpipe_core::{
     Message, SendErrorReason,
-    session::{Interest, Place, Session},
+    session::{Interest, Place},
 };
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// So much gathers before it is written.
 const GATHER: usize = 32 << 10;
 
-pub(crate) async fn feed<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
-    let mut message = Some(message);
-    match feed_now(owner, &mut message) {
-        Some(fed) => fed,
-        // Boxed: it is seldom, and every future that feeds would be three times as large.
-        None => Box::pin(feed_when_ready(owner, message)).await,
+/// What `feed` returns: by hand, for a message that only gathers is fed from where it stands,
+/// and nothing is moved. An `async fn` would move it, and what has come of it.
+#[must_use = "futures do nothing unless they are polled"]
+pub(crate) struct Feed<'a, R: Runtime> {
+    owner: &'a Owner<R>,
+    message: Message,
+    state: FeedState<'a>,
+}
+
+enum FeedState<'a> {
+    New,
+    /// Boxed: it is seldom, and every future that feeds would be three times as large.
+    Waiting(Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>),
+    Done,
+}
+
+pub(crate) fn feed<R: Runtime>(owner: &Owner<R>, message: Message) -> Feed<'_, R> {
+    Feed {
+        owner,
+        message,
+        state: FeedState::New,
     }
 }
 
-/// Feeds the message if there is room, or tells why there will not be any; else it stays
-/// where it is. Nothing is driven: most messages only gather.
+impl<R: Runtime> Future for Feed<'_, R> {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if matches!(self.state, FeedState::New) && feed_through(self.owner, &self.message) {
+            self.state = FeedState::Done;
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_waiting(context)
+    }
+}
+
+impl<R: Runtime> Feed<'_, R> {
+    #[inline(never)]
+    fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        loop {
+            match &mut self.state {
+                FeedState::New => {
+                    let message = mem::replace(&mut self.message, Message::new(Bytes::new()));
+                    let mut message = Some(message);
+                    let fed = feed_now(self.owner, &mut message);
+                    self.state = match message {
+                        Some(message) if fed.is_none() => {
+                            FeedState::Waiting(Box::pin(feed_when_ready(self.owner, message)))
+                        }
+                        _ => FeedState::Done,
+                    };
+                    if let Some(fed) = fed {
+                        return Poll::Ready(fed);
+                    }
+                }
+                FeedState::Waiting(waiting) => {
+                    let fed = ready!(waiting.as_mut().poll(context));
+                    self.state = FeedState::Done;
+                    return Poll::Ready(fed);
+                }
+                // Polled again after its end, it has nothing more to say.
+                FeedState::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Feeds a small message that only gathers, if nothing has to go before it: so most go.
 #[inline]
+pub(crate) fn feed_through<R: Runtime>(owner: &Owner<R>, message: &Message) -> bool {
+    let shared = &owner.shared;
+    shared.feed(|session| session.feed_through(message, GATHER))
+}
+
+/// Feeds the message if there is room, or tells why there will not be any; else it stays
+/// where it is. Nothing is driven.
 pub(crate) fn feed_now<R: Runtime>(
     owner: &Owner<R>,
     message: &mut Option<Message>,
 ) -> Option<Result<(), SendError>> {
-    owner.shared.feed(|session| match message {
-        Some(small) if session.feed_through(small, GATHER) => Some(Ok(())),
-        _ => queue_now(session, message),
-    })
-}
-
-fn queue_now(
-    session: &mut Session,
-    message: &mut Option<Message>,
-) -> Option<Result<(), SendError>> {
-    let room = session.poll_room(GATHER)?;
-    let message = message.take()?;
-    Some(match room {
-        Ok(()) => session
-            .feed(message, GATHER)
-            .map(|_| ())
-            .map_err(SendError::not_taken),
-        Err(reason) => Err(SendError::handed_back(message, reason)),
+    owner.shared.feed(|session| {
+        let room = session.poll_room(GATHER)?;
+        let message = message.take()?;
+        Some(match room {
+            Ok(()) => session
+                .feed(message, GATHER)
+                .map(|_| ())
+                .map_err(SendError::not_taken),
+            Err(reason) => Err(SendError::handed_back(message, reason)),
+        })
     })
 }
 
 /// Feeds the message once there is room.
-async fn feed_when_ready<R: Runtime>(
-    owner: &Owner<R>,
-    mut message: Option<Message>,
-) -> Result<(), SendError> {
-    let deadline = message.as_ref().and_then(Message::deadline);
-    let limit = deadline.unwrap_or(owner.config.send_timeout());
+async fn feed_when_ready<R: Runtime>(owner: &Owner<R>, message: Message) -> Result<(), SendError> {
+    let limit = message.deadline().unwrap_or(owner.config.send_timeout());
+    let mut message = Some(message);
     let fed = async {
         loop {
             let mut waiting = Waiting::new(&owner.shared);

@@ -2,17 +2,15 @@
 
 use crate::{
     Connection, Delivery, Error, Incoming, Permit, RequestError, Runtime, SendError,
-    call::{First, Now},
+    call::First,
     connection::{self, Owner},
     ending,
     feeding::{self, Gather},
+    receiving::{self, Reading},
 };
 use bytes::Bytes;
 use futures_core::Stream;
-use sealpipe_core::{
-    Close, ConnectionError, Message, Outcome, Stats,
-    session::{Interest, Place},
-};
+use sealpipe_core::{Close, ConnectionError, Message, Outcome, Stats};
 use sealpipe_endpoint::Peer;
 use std::{
     fmt,
@@ -32,9 +30,7 @@ pub struct Sender<R: Runtime> {
 /// The receiving half.
 pub struct Receiver<R: Runtime> {
     owner: Arc<Owner<R>>,
-    place: Place,
-    /// The `Stream` side has told why the connection has ended.
-    end_told: bool,
+    reading: Reading,
 }
 
 pub(crate) fn split<R: Runtime>(owner: Arc<Owner<R>>) -> (Sender<R>, Receiver<R>) {
@@ -46,8 +42,7 @@ pub(crate) fn split<R: Runtime>(owner: Arc<Owner<R>>) -> (Sender<R>, Receiver<R>
         sender,
         Receiver {
             owner,
-            place: Place::default(),
-            end_told: false,
+            reading: Reading::default(),
         },
     )
 }
@@ -205,12 +200,12 @@ impl<R: Runtime> Receiver<R> {
     /// # Errors
     /// As [`Connection::recv`].
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Incoming<R>>, Error>> + Send {
-        connection::recv(&self.owner)
+        receiving::recv(&self.owner)
     }
 
     /// As [`Connection::try_recv`].
     pub fn try_recv(&mut self) -> Option<Result<Option<Incoming<R>>, Error>> {
-        connection::try_recv(&self.owner)
+        receiving::try_recv(&self.owner)
     }
 
     /// As [`Connection::peer`].
@@ -219,40 +214,12 @@ impl<R: Runtime> Receiver<R> {
     }
 }
 
-/// An error is the last item: who collects a stream must come to an end.
-pub(crate) fn poll_next<R: Runtime>(
-    owner: &Owner<R>,
-    place: &mut Place,
-    end_told: &mut bool,
-    context: &Context<'_>,
-) -> Poll<Option<Result<Incoming<R>, Error>>> {
-    if *end_told {
-        return Poll::Ready(None);
-    }
-    let shared = &owner.shared;
-    let poll = shared.poll_wait(
-        context,
-        Now::default(),
-        place,
-        Interest::Message,
-        First::Look,
-        |session| session.poll_recv(),
-    );
-    poll.map(|received| match received {
-        Ok(message) => message.map(|message| Ok(Incoming::new(message, shared))),
-        Err(end) => {
-            *end_told = true;
-            Some(Err(Error::Connection(end)))
-        }
-    })
-}
-
 impl<R: Runtime> Stream for Receiver<R> {
     type Item = Result<Incoming<R>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        poll_next(&this.owner, &mut this.place, &mut this.end_told, context)
+        receiving::poll_next(&this.owner, &mut this.reading, context)
     }
 }
 
@@ -261,12 +228,7 @@ impl<R: Runtime> Stream for Connection<R> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        poll_next(
-            &this.owner,
-            &mut this.recv_place,
-            &mut this.end_told,
-            context,
-        )
+        receiving::poll_next(&this.owner, &mut this.reading, context)
     }
 }
 
@@ -278,7 +240,7 @@ impl<R: Runtime> Drop for Sender<R> {
 
 impl<R: Runtime> Drop for Receiver<R> {
     fn drop(&mut self) {
-        self.owner.shared.leave(&mut self.place);
+        self.owner.shared.leave(&mut self.reading.place);
     }
 }
 

@@ -1,8 +1,7 @@
 //! A message that came, and the verdict it may be owed.
 
 use crate::{Request, Runtime, shared::Shared};
-use bytes::Bytes;
-use sealpipe_core::{AckLevel, Kind, Received, Rejection, session::Place, wire::Extension};
+use sealpipe_core::{AckLevel, Received, Rejection, session::Place};
 use std::{fmt, ops::Deref, sync::Arc};
 
 /// A message that was received.
@@ -12,6 +11,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 /// in any order. A message that is dropped without either is rejected with
 /// [`Rejection::DROPPED`].
 #[must_use = "a message that is dropped without a verdict counts as rejected, if its sender asked for one"]
+#[repr(C)] // The message first: so it is moved in the pieces in which it was written.
 pub struct Incoming<R: Runtime> {
     message: Received,
     /// There while a verdict, or an answer, is due.
@@ -19,10 +19,12 @@ pub struct Incoming<R: Runtime> {
 }
 
 impl<R: Runtime> Incoming<R> {
-    pub(crate) fn new(message: Received, shared: &Arc<Shared<R>>) -> Incoming<R> {
-        let owed = message.ack == AckLevel::Processed || message.kind.is_answered();
-        let owed = owed.then(|| shared.clone());
-        Incoming { message, owed }
+    /// A message that may be there. It is looked at where it lies, then moved once and whole:
+    /// what is read right after it was moved in other pieces makes the processor wait.
+    #[inline(always)]
+    pub(crate) fn of(message: Option<Received>, shared: &Arc<Shared<R>>) -> Option<Incoming<R>> {
+        let owed = message.as_ref().and_then(|message| owed(message, shared));
+        message.map(|message| Incoming { message, owed })
     }
 
     /// The program is done with it. If nobody asked, nothing happens.
@@ -38,17 +40,15 @@ impl<R: Runtime> Incoming<R> {
     /// The message itself, and what is left to give the verdict by.
     pub fn into_parts(mut self) -> (Received, Verdict<R>) {
         let verdict = self.take_verdict();
-        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
-        let message = std::mem::replace(&mut self.message, empty(seq, kind, ack));
-        (message, verdict)
+        let head = self.message.head();
+        (std::mem::replace(&mut self.message, head), verdict)
     }
 
     /// Takes the verdict out of it, to give it earlier or later; nothing is due of
     /// the message itself then.
     pub fn take_verdict(&mut self) -> Verdict<R> {
-        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
         Verdict(Incoming {
-            message: empty(seq, kind, ack),
+            message: self.message.head(),
             owed: self.owed.take(),
         })
     }
@@ -64,9 +64,9 @@ impl<R: Runtime> Incoming<R> {
 
     /// The message, out of a place where it is only borrowed.
     pub(crate) fn take(&mut self) -> Incoming<R> {
-        let (seq, kind, ack) = (self.message.seq, self.message.kind, self.message.ack);
+        let head = self.message.head();
         Incoming {
-            message: std::mem::replace(&mut self.message, empty(seq, kind, ack)),
+            message: std::mem::replace(&mut self.message, head),
             owed: self.owed.take(),
         }
     }
@@ -95,17 +95,10 @@ impl<R: Runtime> Incoming<R> {
     }
 }
 
-/// What stays of a message that was taken away.
-fn empty(seq: u64, kind: Kind, ack: AckLevel) -> Received {
-    Received {
-        seq,
-        kind,
-        ack,
-        correlation: None,
-        topic: None,
-        extension: Extension::default(),
-        payload: Bytes::new(),
-    }
+#[inline]
+fn owed<R: Runtime>(message: &Received, shared: &Arc<Shared<R>>) -> Option<Arc<Shared<R>>> {
+    let owed = message.ack == AckLevel::Processed || message.kind.is_answered();
+    owed.then(|| shared.clone())
 }
 
 impl<R: Runtime> Deref for Incoming<R> {

@@ -15,6 +15,7 @@ mod listener;
 mod local;
 mod memory;
 mod opening;
+mod receiving;
 mod reconnecting;
 mod request;
 mod runtime;

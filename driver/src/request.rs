@@ -193,7 +193,7 @@ impl<R: Runtime> Request<R> {
     }
 
     async fn answer(mut self, kind: Kind, payload: Bytes) -> Result<(), SendError> {
-        let correlation = self.incoming.correlation.unwrap_or(0);
+        let correlation = self.incoming.correlation().unwrap_or(0);
         let Ok(mut message) = Message::correlated(kind, correlation, payload) else {
             return Err(SendError::NotSent(None));
         };

@@ -28,6 +28,11 @@ impl<'a, R: Runtime> Waiting<'a, R> {
         }
     }
 
+    /// Whether it was polled, and is not done.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+
     pub(crate) fn poll<T>(
         &mut self,
         context: &Context<'_>,

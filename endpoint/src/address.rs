@@ -11,7 +11,8 @@ use crate::Url;
 /// or the URL of a WebSocket. It prints as what one would type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    pub(crate) place: Place,
+    /// Boxed, for every error may have one.
+    pub(crate) place: Box<Place>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,11 +40,19 @@ pub(crate) enum Trust {
     },
 }
 
+impl From<Place> for Address {
+    fn from(place: Place) -> Address {
+        Address {
+            place: Box::new(place),
+        }
+    }
+}
+
 impl Address {
     /// The path of a Unix socket, if it is one.
     #[must_use]
     pub fn as_path(&self) -> Option<&Path> {
-        match &self.place {
+        match &*self.place {
             #[cfg(unix)]
             Place::Path { path, .. } => Some(path),
             _ => None,
@@ -53,7 +62,7 @@ impl Address {
     /// The URL of a WebSocket, if it is one.
     #[must_use]
     pub fn as_url(&self) -> Option<&Url> {
-        match &self.place {
+        match &*self.place {
             Place::Url(url) => Some(url),
             _ => None,
         }
@@ -62,7 +71,7 @@ impl Address {
     /// The full name of a Windows pipe, if it is one.
     #[must_use]
     pub fn as_pipe(&self) -> Option<&str> {
-        match &self.place {
+        match &*self.place {
             #[cfg(windows)]
             Place::Pipe(name) => Some(name),
             _ => None,
@@ -72,7 +81,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &*self.place {
             #[cfg(unix)]
             Place::Path { path, .. } => path.display().fmt(f),
             #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -14,10 +14,10 @@ const LONGEST: usize = 2048;
 pub struct Url {
     secure: bool,
     /// An IPv6 address without its brackets.
-    host: String,
+    host: Box<str>,
     port: u16,
     /// With its query; begins with `/`.
-    path: String,
+    path: Box<str>,
 }
 
 /// Whether text is meant as a URL, so that [`Url::parse`] says what is wrong with it.
@@ -90,9 +90,7 @@ impl Url {
     /// The place that it names.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address {
-            place: Place::Url(self.clone()),
-        }
+        Place::Url(self.clone()).into()
     }
 
     /// Where a socket or a pipe was to be.
@@ -129,12 +127,12 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     let (host, port) = split_port(authority)?;
     Ok(Url {
         secure,
-        host: host.to_owned(),
+        host: host.into(),
         port: port.unwrap_or(if secure { 443 } else { 80 }),
         path: if path.starts_with('/') {
-            path.to_owned()
+            path.into()
         } else {
-            format!("/{path}")
+            format!("/{path}").into()
         },
     })
 }

@@ -172,7 +172,7 @@ impl Watched {
             let received = &self.side.received[at];
             assert!(received.size() <= max, "a message above the limit");
             assert_eq!(
-                received.correlation.is_some(),
+                received.correlation().is_some(),
                 received.kind.has_correlation()
             );
             assert_eq!(received.topic.is_some(), received.kind.has_topic());

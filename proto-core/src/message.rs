@@ -425,8 +425,9 @@ pub struct Received {
     /// What the sender wants to be told. At [`AckLevel::Processed`] the program
     /// owes a verdict: [`Connection::settle`](crate::Connection::settle).
     pub ack: AckLevel,
-    /// Ties replies to requests; there if the kind has one.
-    pub correlation: Option<u64>,
+    /// There if the kind has one. No `Option`: by the mark of what is absent the compiler
+    /// would tell whether there is a message at all, and move it in pieces for that.
+    pub(crate) correlation: u64,
     /// What an event or a subscription is about; there if the kind has one.
     pub topic: Option<Arc<str>>,
     /// What else it carries: see [`time_left`](Self::time_left),
@@ -437,6 +438,36 @@ pub struct Received {
 }
 
 impl Received {
+    /// One that has nothing beside its payload.
+    #[inline(always)]
+    pub(crate) fn bare(seq: u64, ack: AckLevel, payload: Bytes) -> Received {
+        Received {
+            seq,
+            kind: Kind::Message,
+            ack,
+            correlation: 0,
+            topic: None,
+            extension: Extension::default(),
+            payload,
+        }
+    }
+
+    /// What ties replies to requests; there if the kind has one.
+    pub fn correlation(&self) -> Option<u64> {
+        self.kind.has_correlation().then_some(self.correlation)
+    }
+
+    /// The same without topic, extension and payload: what tells it from others.
+    #[must_use]
+    pub fn head(&self) -> Received {
+        Received {
+            topic: None,
+            extension: Extension::default(),
+            payload: Bytes::new(),
+            ..*self
+        }
+    }
+
     /// A request: how long its sender will wait for the reply, from when it was
     /// written.
     pub fn time_left(&self) -> Option<Duration> {

@@ -59,6 +59,12 @@ impl<T> Queue<T> {
         self.0.get_or_insert_default().push_back(value);
     }
 
+    /// Behind all others.
+    #[inline(always)]
+    pub(crate) fn extend(&mut self, values: impl Iterator<Item = T>) {
+        self.0.get_or_insert_default().extend(values);
+    }
+
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         self.0.as_mut()?.pop_front()

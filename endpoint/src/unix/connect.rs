@@ -49,7 +49,7 @@ fn weight(error: &Error) -> u8 {
 }
 
 fn attempt(address: &Address, server: &Access) -> Result<Connected, Error> {
-    match &address.place {
+    match &*address.place {
         Place::Path {
             path,
             trust: trust @ Trust::Private { .. },
@@ -157,12 +157,10 @@ mod tests {
     fn a_lock_file_tells_whether_its_writer_lives() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("app.sock");
-        let address = Address {
-            place: Place::Path {
-                path: path.clone(),
-                trust: Trust::Given,
-            },
-        };
+        let address = Address::from(Place::Path {
+            path: path.clone(),
+            trust: Trust::Given,
+        });
         assert!(!seems_alive(&address));
         let mut gone = std::process::Command::new("true").spawn().unwrap();
         gone.wait().unwrap();

@@ -424,10 +424,6 @@ fn trusted(found: &Stat, address: &Address, owner: &Access) -> Result<(), Error>
 }
 
 fn address_of(path: PathBuf) -> Address {
-    Address {
-        place: Place::Path {
-            path,
-            trust: Trust::Given,
-        },
-    }
+    let trust = Trust::Given;
+    Place::Path { path, trust }.into()
 }

@@ -10,7 +10,7 @@ use crate::address::{Address, Place, Trust};
 use crate::{Error, Found, Inspected, User};
 
 pub(crate) fn inspect(address: Address) -> Inspected {
-    let (found, trouble) = match &address.place {
+    let (found, trouble) = match &*address.place {
         Place::Path { path, trust } => match directory::trouble(path, *trust) {
             // Who may put things there decides what they mean.
             Some(trouble) => (look(path, *trust).map(|(found, _)| found), Some(trouble)),

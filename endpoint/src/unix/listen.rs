@@ -50,7 +50,7 @@ impl Listener {
                 hint: "pass one that is bound to a path",
             });
         };
-        let address = Address { place };
+        let address = Address::from(place);
         tracing::debug!(%address, "listening on a socket that was passed");
         Ok(Listener {
             claim: Claim::new(address, None),
@@ -76,7 +76,7 @@ pub(crate) fn listen(endpoint: &Endpoint, options: &ListenOptions) -> Result<Lis
     let Some(address) = addresses.next() else {
         return Err(Error::NotFound { tried: Vec::new() });
     };
-    let listener = match &address.place {
+    let listener = match &*address.place {
         Place::Path { path, trust } => {
             listen_at_path(&address, path, *trust, addresses.as_slice(), options)?
         }
@@ -183,7 +183,7 @@ fn listen_at_path(
 
 /// The name of a user has several places: whoever listens at another has it.
 fn refuse_if_live(other: &Address) -> Result<(), Error> {
-    let (path, trust) = match &other.place {
+    let (path, trust) = match &*other.place {
         Place::Path { path, trust } => (path, trust),
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(_) => return Ok(()),

@@ -37,9 +37,7 @@ pub(crate) fn addresses(endpoint: &Endpoint) -> Result<Vec<Address>, Error> {
             hint: "use a name, or the path of a socket",
         }),
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        Kind::Abstract(name) => Ok(vec![Address {
-            place: Place::Abstract(name.clone()),
-        }]),
+        Kind::Abstract(name) => Ok(vec![Place::Abstract(name.clone()).into()]),
         Kind::Url(url) => Err(url.unsupported()),
     }
 }
@@ -114,9 +112,7 @@ fn first_that_fits(long: Option<PathBuf>, short: PathBuf) -> Option<PathBuf> {
 }
 
 fn at(path: PathBuf, trust: Trust) -> Address {
-    Address {
-        place: Place::Path { path, trust },
-    }
+    Place::Path { path, trust }.into()
 }
 
 /// FNV-1a, 64 bits: both sides need the same short name, not a secret one. Two

@@ -60,7 +60,7 @@ pub(super) fn new() -> Result<OwnedFd, Errno> {
 
 /// The system's form of an address.
 pub(super) fn name_of(address: &Address) -> Result<SocketAddrUnix, Error> {
-    let name = match &address.place {
+    let name = match &*address.place {
         Place::Path { path, .. } => SocketAddrUnix::new(path.as_path()),
         #[cfg(any(target_os = "linux", target_os = "android"))]
         Place::Abstract(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),

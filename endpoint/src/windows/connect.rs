@@ -48,7 +48,7 @@ fn attempt(address: &Address, server: &Access) -> Result<Connected, Error> {
 }
 
 fn open(address: &Address) -> io::Result<OwnedHandle> {
-    let Place::Pipe(name) = &address.place else {
+    let Place::Pipe(name) = &*address.place else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let name = wide(name);

@@ -91,7 +91,7 @@ impl Claim {
     }
 
     fn make(&self, first: bool) -> io::Result<OwnedHandle> {
-        let Place::Pipe(name) = &self.address.place else {
+        let Place::Pipe(name) = &*self.address.place else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let name = wide(name);

@@ -31,9 +31,7 @@ fn named(sid: &str, name: &str, in_app_container: bool) -> Vec<Address> {
 }
 
 fn at(name: String) -> Address {
-    Address {
-        place: Place::Pipe(name),
-    }
+    Place::Pipe(name).into()
 }
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ impl World {
                 return;
             };
             assert!(!party.closes, "a message after the program's close");
-            let tag = match (message.correlation, &message.topic) {
+            let tag = match (message.correlation(), &message.topic) {
                 (Some(tag), _) => tag as usize,
                 (None, topic) => topic.as_ref().expect("a topic").parse().expect("a tag"),
             };

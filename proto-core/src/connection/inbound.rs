@@ -9,15 +9,15 @@ use crate::{
     config::Config,
     error::Violation,
     ledger::Ledger,
-    message::{AckLevel, Kind, Received, Rejection},
+    message::{AckLevel, Received, Rejection},
     queue::Queue,
     stats::Stats,
-    wire::{DataHead, Extension, MIN_FRAGMENT},
+    wire::{DataHead, MIN_FRAGMENT},
 };
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
 use resume::Continued;
-pub(super) use run::Run;
+pub(super) use run::{BareMessages, Run};
 
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
@@ -234,15 +234,7 @@ impl Inbound {
     pub(super) fn received_bare(&mut self, payload: Bytes) {
         self.used_messages = self.used_messages.saturating_add(1);
         self.used_bytes = self.used_bytes.saturating_add(payload.len() as u64);
-        self.received(Received {
-            seq: self.next,
-            kind: Kind::Message,
-            ack: AckLevel::None,
-            correlation: None,
-            topic: None,
-            extension: Extension::default(),
-            payload,
-        });
+        self.received(Received::bare(self.next, AckLevel::None, payload));
     }
 
     /// Whether what the program has not taken is less than the window, for wires on

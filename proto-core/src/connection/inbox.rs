@@ -57,10 +57,10 @@ impl Inbox {
         self.lane(Lane::of(message.kind)).push_back(message);
     }
 
-    /// One that is neither a reply nor an event.
+    /// Such as are neither replies nor events.
     #[inline(always)]
-    pub(super) fn push_bare(&mut self, message: Received) {
-        self.messages.push_back(message);
+    pub(super) fn extend_bare(&mut self, messages: impl Iterator<Item = Received>) {
+        self.messages.extend(messages);
     }
 
     #[inline]

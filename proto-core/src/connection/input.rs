@@ -3,7 +3,7 @@
 use super::{
     Connection, Phase,
     ending::Farewell,
-    inbound::{Run, check_fragment},
+    inbound::{BareMessages, Run, check_fragment},
     timers::Timer,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 use alloc::{string::String, sync::Arc};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use core::time::Duration;
 
 /// While input keeps coming, an ACK goes out after so long.
@@ -260,32 +260,30 @@ impl Connection {
         block: &Bytes,
         run: &mut Run,
     ) -> Result<(), Violation> {
-        let (mut at, mut header) = (0usize, Some(first));
-        while let Some(FrameHeader {
-            header_len,
-            body_len,
-            ..
-        }) = header
-        {
-            // All within the block.
-            let body = at.wrapping_add(header_len);
-            at = body.wrapping_add(body_len);
-            let front = block.get(body..at).unwrap_or_default();
-            let (head, length) = DataHead::decode(true, front)?;
-            let n = front.len().saturating_sub(length);
-            let payload = block.slice(at.saturating_sub(n)..at);
-            if head.is_bare() && run.count(head.seq, head.ack, n) {
-                self.inbound.run_on(received(&head, payload));
-            } else {
-                self.end_run(run);
-                *run = Run::default();
-                self.inbound.admit(&head, n as u64, &self.config)?;
-                self.budget.earn(1);
-                self.inbound.received(received(&head, payload));
-                *run = self.inbound.begin_run(&self.config);
-            }
-            header = block.get(at..).and_then(FrameHeader::decode_short);
+        let mut frames = BareMessages::new(first, block);
+        loop {
+            self.inbound.run_on(&mut frames, run);
+            let Some(body) = frames.skip_body() else {
+                return Ok(());
+            };
+            self.end_run(run);
+            *run = Run::default();
+            self.take_out_of_run(block.slice(body))?;
+            *run = self.inbound.begin_run(&self.config);
         }
+    }
+
+    /// A message of a block that has more to it, by its body.
+    #[inline(never)]
+    fn take_out_of_run(&mut self, mut body: Bytes) -> Result<(), Violation> {
+        let (head, length) = DataHead::decode(true, &body)?;
+        let message = received(&head, Bytes::new());
+        let n = body.len().saturating_sub(length);
+        self.inbound.admit(&head, n as u64, &self.config)?;
+        self.budget.earn(1);
+        body.advance(length);
+        let payload = body;
+        self.inbound.received(Received { payload, ..message });
         Ok(())
     }
 
@@ -477,7 +475,7 @@ fn received(head: &DataHead<'_>, payload: Bytes) -> Received {
         seq: head.seq,
         kind: head.kind,
         ack: head.ack,
-        correlation: head.correlation,
+        correlation: head.correlation.unwrap_or(0),
         topic: head.topic.map(Arc::from),
         extension: head.extension,
         payload,

@@ -59,7 +59,7 @@ impl Requests {
     /// A reply came. Gives it back if nobody waits for it; else says for whom it
     /// is.
     pub(super) fn replied(&mut self, reply: Received) -> Result<MessageId, Received> {
-        let id = reply.correlation.and_then(core::num::NonZeroU64::new);
+        let id = reply.correlation().and_then(core::num::NonZeroU64::new);
         let Some(id) = id.map(MessageId) else {
             return Err(reply);
         };

@@ -6,7 +6,7 @@ use super::{
     varint::{self, Reader},
 };
 use bytes::BufMut;
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 /// The time left for a request, in milliseconds.
 const TIME_LEFT: u64 = 0;
@@ -16,14 +16,27 @@ const REDELIVERED: u64 = 1;
 const MISSED: u64 = 2;
 /// Larger values are cut to this, which a varint of four bytes holds.
 const LARGEST: u32 = 0x3fff_ffff;
+/// Beside the count of events.
+const REDELIVERED_BIT: u32 = 1 << 31;
 
-/// The items that this version knows. Compact, for every message has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The items that this version knows. Compact and without padding, for every message has
+/// one, and is moved with it.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extension {
     /// 0 for none.
     time_left: u32,
-    missed: u32,
-    redelivered: bool,
+    /// How many events were missed, and [`REDELIVERED_BIT`].
+    bits: u32,
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extension")
+            .field("time_left", &self.time_left())
+            .field("missed", &self.missed())
+            .field("redelivered", &self.is_redelivered())
+            .finish()
+    }
 }
 
 impl Extension {
@@ -39,21 +52,20 @@ impl Extension {
     #[must_use]
     pub fn with_missed(self, missed: u64) -> Extension {
         let missed = u32::try_from(missed).unwrap_or(LARGEST).min(LARGEST);
-        Extension { missed, ..self }
+        let bits = self.bits & REDELIVERED_BIT | missed;
+        Extension { bits, ..self }
     }
 
     /// The same, marked as sent again on another session.
     #[must_use]
     pub fn with_redelivered(self) -> Extension {
-        Extension {
-            redelivered: true,
-            ..self
-        }
+        let bits = self.bits | REDELIVERED_BIT;
+        Extension { bits, ..self }
     }
 
     /// Whether an earlier session may have delivered the message already.
     pub fn is_redelivered(&self) -> bool {
-        self.redelivered
+        self.bits & REDELIVERED_BIT != 0
     }
 
     /// The time left for a request when it was written.
@@ -63,7 +75,7 @@ impl Extension {
 
     /// How many events the publisher dropped before this one.
     pub fn missed(&self) -> u64 {
-        u64::from(self.missed)
+        u64::from(self.bits & !REDELIVERED_BIT)
     }
 
     /// Whether nothing is to be written.
@@ -74,11 +86,11 @@ impl Extension {
 
     /// Ids and values.
     fn items(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
-        let number = |value: u32| (value > 0).then_some(Some(u64::from(value)));
+        let number = |value: u64| (value > 0).then_some(Some(value));
         [
-            (TIME_LEFT, number(self.time_left)),
-            (REDELIVERED, self.redelivered.then_some(None)),
-            (MISSED, number(self.missed)),
+            (TIME_LEFT, number(u64::from(self.time_left))),
+            (REDELIVERED, self.is_redelivered().then_some(None)),
+            (MISSED, number(self.missed())),
         ]
         .into_iter()
         .filter_map(|(id, value)| Some((id, value?)))
@@ -119,7 +131,7 @@ impl Extension {
     /// The same in a number, if it is the time left alone.
     #[inline]
     pub(super) fn tagged(&self) -> Option<(u64, usize)> {
-        if self.missed > 0 || self.redelivered {
+        if self.bits > 0 {
             return None;
         }
         let (value, len) = varint::tagged(u64::from(self.time_left));
@@ -156,7 +168,9 @@ impl Extension {
             }
         }
         let mut extension = Extension::default().with_missed(missed.unwrap_or(0));
-        extension.redelivered = redelivered;
+        if redelivered {
+            extension = extension.with_redelivered();
+        }
         Some(match time_left {
             Some(left) => extension.with_time_left(Duration::from_millis(left)),
             None => extension,

@@ -468,10 +468,16 @@ impl<'a> DataHead<'a> {
         Ok((head, body.len().saturating_sub(reader.rest().len())))
     }
 
-    /// Whether the message has nothing beside its payload, and is nothing else.
+    /// Reads the head of a whole message that has nothing beside its payload: number, ack
+    /// level, and length. `None` for any other.
     #[inline(always)]
-    pub(crate) fn is_bare(&self) -> bool {
-        self.kind == Kind::Message && self.topic.is_none() && self.extension.is_empty()
+    pub(crate) fn decode_bare(body: &[u8]) -> Option<(u64, AckLevel, usize)> {
+        let mut reader = Reader::new(body);
+        let seq = reader.varint()?;
+        let byte = reader.u8()?;
+        let ack = AckLevel::from_bits(byte >> 3)?;
+        let bare = byte == ack.to_bits() << 3;
+        bare.then(|| (seq, ack, body.len().saturating_sub(reader.rest().len())))
     }
 
     #[inline(always)]

@@ -35,7 +35,7 @@ fn limits_can_be_reached() {
         script.side.take(true);
         assert_eq!(script.side.connection.end(), None);
         assert_eq!(script.side.received[0].size(), MAX);
-        assert_eq!(script.side.received[0].correlation, Some((1 << 62) - 1));
+        assert_eq!(script.side.received[0].correlation(), Some((1 << 62) - 1));
     });
 }
 

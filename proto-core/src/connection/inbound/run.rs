@@ -5,7 +5,10 @@ use super::Inbound;
 use crate::{
     config::Config,
     message::{AckLevel, Received},
+    wire::{DataHead, FrameHeader},
 };
+use bytes::Bytes;
+use core::ops::Range;
 
 /// What may come in one go with nothing more to be looked at, and what has so far.
 #[derive(Default)]
@@ -46,6 +49,75 @@ impl Run {
     }
 }
 
+/// The whole, small messages that a block is made of.
+pub(in crate::connection) struct BareMessages<'a> {
+    block: &'a Bytes,
+    /// Where the next frame begins.
+    at: usize,
+    header: Option<FrameHeader>,
+}
+
+impl<'a> BareMessages<'a> {
+    pub(in crate::connection) fn new(first: FrameHeader, block: &'a Bytes) -> BareMessages<'a> {
+        BareMessages {
+            block,
+            at: 0,
+            header: Some(first),
+        }
+    }
+
+    /// Where the body of the next frame is. All sums are within the block.
+    #[inline(always)]
+    fn body(&self) -> Option<Range<usize>> {
+        let header = self.header?;
+        let body = self.at.wrapping_add(header.header_len);
+        Some(body..body.wrapping_add(header.body_len))
+    }
+
+    #[inline(always)]
+    fn go_on(&mut self, at: usize) {
+        self.at = at;
+        self.header = self.block.get(at..).and_then(FrameHeader::decode_short);
+    }
+
+    /// The next message, if it has nothing beside its payload and the run takes it.
+    #[inline(always)]
+    fn next(&mut self, run: &mut Run) -> Option<Received> {
+        let body = self.body()?;
+        let end = body.end;
+        let front = self.block.get(body)?;
+        let (seq, ack, length) = DataHead::decode_bare(front)?;
+        let n = front.len().saturating_sub(length);
+        if !run.count(seq, ack, n) {
+            return None;
+        }
+        self.go_on(end);
+        let payload = self.block.slice(end.saturating_sub(n)..end);
+        Some(Received::bare(seq, ack, payload))
+    }
+
+    /// Passes the next frame over; where its body is.
+    pub(in crate::connection) fn skip_body(&mut self) -> Option<Range<usize>> {
+        let body = self.body()?;
+        self.go_on(body.end);
+        Some(body)
+    }
+}
+
+struct InRun<'a, 'b> {
+    frames: &'a mut BareMessages<'b>,
+    run: &'a mut Run,
+}
+
+impl Iterator for InRun<'_, '_> {
+    type Item = Received;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Received> {
+        self.frames.next(self.run)
+    }
+}
+
 impl Inbound {
     /// Begins a run.
     pub(in crate::connection) fn begin_run(&self, config: &Config) -> Run {
@@ -62,10 +134,11 @@ impl Inbound {
         }
     }
 
-    /// Takes in a message that was counted in a run.
+    /// Takes in the messages of a block as long as they make a run.
     #[inline(always)]
-    pub(in crate::connection) fn run_on(&mut self, message: Received) {
-        self.inbox.push_bare(message);
+    pub(in crate::connection) fn run_on(&mut self, frames: &mut BareMessages<'_>, run: &mut Run) {
+        // Not one by one: what is pushed is put together elsewhere, and moved.
+        self.inbox.extend_bare(InRun { frames, run });
     }
 
     /// Counts what has come in a run.

@@ -103,7 +103,7 @@ impl Side {
 
     /// Answers with `payload` what was asked.
     fn reply(&mut self, asked: &Received, kind: Kind, payload: impl Into<Bytes>) {
-        let answer = Message::correlated(kind, asked.correlation.unwrap(), payload).unwrap();
+        let answer = Message::correlated(kind, asked.correlation().unwrap(), payload).unwrap();
         self.session.send_untracked(Time::ZERO, answer).unwrap();
         if asked.ack == AckLevel::Processed {
             let settled = self.session.settle(asked.seq, Ok(()), &mut self.waiters);

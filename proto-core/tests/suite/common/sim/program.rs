@@ -69,7 +69,7 @@ impl Sim {
                 message.size()
             );
         }
-        let tag = match (message.correlation, &message.topic) {
+        let tag = match (message.correlation(), &message.topic) {
             (Some(correlation), _) => correlation,
             (None, Some(topic)) => topic.trim_matches('x').parse().expect("a tag as topic"),
             (None, None) => {
