@@ -413,11 +413,7 @@ impl Connection {
     /// [`Error::Interrupted`] if another thread ended the call: nothing is lost, and
     /// the next call goes on.
     pub fn recv(&self) -> Result<Option<Incoming>, Error> {
-        let message = self.inner.take_ready();
-        if message.is_some() {
-            return Ok(message);
-        }
-        self.recv_when_ready()
+        self.inner.take_ready_or(|| self.recv_when_ready())
     }
 
     #[inline(never)]

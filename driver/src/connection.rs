@@ -404,11 +404,18 @@ impl<R: Runtime> Connection<R> {
         feeding::feed_now(&self.owner, message)
     }
 
-    /// The next message, if it was read already. For adapters: to ask for it takes no
-    /// preparation.
+    /// The next message, if it was read already, or else what `wait` brings. For adapters: to
+    /// ask for it takes no preparation.
+    ///
+    /// # Errors
+    /// That of `wait`.
     #[doc(hidden)]
-    pub fn take_ready(&self) -> Option<Incoming<R>> {
-        receiving::take_ready(&self.owner)
+    #[inline(always)]
+    pub fn take_ready_or(
+        &self,
+        wait: impl FnOnce() -> Result<Option<Incoming<R>>, Error>,
+    ) -> Result<Option<Incoming<R>>, Error> {
+        receiving::take_ready_or(&self.owner, |message| Ok(Some(message)), wait)
     }
 
     // --- Ending ------------------------------------------------------------------------

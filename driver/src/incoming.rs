@@ -23,7 +23,7 @@ impl<R: Runtime> Incoming<R> {
     /// what is read right after it was moved in other pieces makes the processor wait.
     #[inline(always)]
     pub(crate) fn of(message: Option<Received>, shared: &Arc<Shared<R>>) -> Option<Incoming<R>> {
-        let owed = message.as_ref().and_then(|message| owed(message, shared));
+        let owed = owed(message.as_ref()?, shared);
         message.map(|message| Incoming { message, owed })
     }
 

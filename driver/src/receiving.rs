@@ -37,13 +37,11 @@ impl<R: Runtime> Future for Recv<'_, R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Received<R>> {
         // Who has waited has a place to leave, too.
-        if !self.waiting.waits() {
-            let message = take_ready(self.owner);
-            if message.is_some() {
-                return Poll::Ready(Ok(message));
-            }
+        if self.waiting.waits() {
+            return self.poll_waiting(context);
         }
-        self.poll_waiting(context)
+        let ready = |message| Poll::Ready(Ok(Some(message)));
+        take_ready_or(self.owner, ready, || self.poll_waiting(context))
     }
 }
 
@@ -59,11 +57,19 @@ impl<R: Runtime> Recv<'_, R> {
     }
 }
 
-/// The next message, if it was read already.
-#[inline]
-pub(crate) fn take_ready<R: Runtime>(owner: &Owner<R>) -> Option<Incoming<R>> {
+/// Makes something of the next message, if it was read already, or else waits.
+#[inline(always)]
+pub(crate) fn take_ready_or<R: Runtime, T>(
+    owner: &Owner<R>,
+    ready: impl FnOnce(Incoming<R>) -> T,
+    wait: impl FnOnce() -> T,
+) -> T {
     let shared = &owner.shared;
-    Incoming::of(shared.session(|session| session.take_ready()), shared)
+    let message = shared.session(|session| session.take_ready());
+    match Incoming::of(message, shared) {
+        Some(message) => ready(message),
+        None => wait(),
+    }
 }
 
 pub(crate) fn try_recv<R: Runtime>(owner: &Owner<R>) -> Option<Received<R>> {

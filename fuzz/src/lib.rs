@@ -171,10 +171,6 @@ impl Watched {
         for at in self.messages..self.side.received.len() {
             let received = &self.side.received[at];
             assert!(received.size() <= max, "a message above the limit");
-            assert_eq!(
-                received.correlation().is_some(),
-                received.kind.has_correlation()
-            );
             assert_eq!(received.topic.is_some(), received.kind.has_topic());
             let before = at.checked_sub(1).map(|at| self.side.received[at].seq);
             assert!(before < Some(received.seq), "numbers do not rise");

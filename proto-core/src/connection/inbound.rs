@@ -17,7 +17,7 @@ use crate::{
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
 use resume::Continued;
-pub(super) use run::{BareMessages, Run};
+pub(super) use run::{Run, SmallMessages};
 
 /// While input keeps coming, an ACK goes out after so many messages.
 const ACK_EVERY: u32 = 64;
@@ -280,13 +280,13 @@ impl Inbound {
         // was written in, makes the processor wait.
         let lane = self.inbox.next_lane();
         let message = self.inbox.queue(lane).front()?;
-        let size = message.size();
-        if message.ack == AckLevel::Processed {
-            self.owed.push(message.seq, size);
+        let (seq, ack, size) = (message.seq, message.ack, message.size());
+        if ack == AckLevel::Processed {
+            self.owed.push(seq, size);
         } else {
             self.free(size);
         }
-        self.inbox.take_from(lane)
+        self.inbox.pop(lane, seq, ack)
     }
 
     /// The next message of one lane, which keeps its credit until it is

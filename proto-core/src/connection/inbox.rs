@@ -103,8 +103,15 @@ impl Inbox {
     #[inline(always)]
     pub(super) fn take_from(&mut self, lane: Lane) -> Option<Received> {
         let first = self.queue(lane).front()?;
-        if first.ack != AckLevel::None {
-            self.taken = self.taken.max(first.seq.saturating_add(1));
+        let (seq, ack) = (first.seq, first.ack);
+        self.pop(lane, seq, ack)
+    }
+
+    /// The same where number and ack level have been looked at.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, lane: Lane, seq: u64, ack: AckLevel) -> Option<Received> {
+        if ack != AckLevel::None {
+            self.taken = self.taken.max(seq.saturating_add(1));
         }
         self.lane(lane).pop_front()
     }

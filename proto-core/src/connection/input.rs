@@ -3,7 +3,7 @@
 use super::{
     Connection, Phase,
     ending::Farewell,
-    inbound::{BareMessages, Run, check_fragment},
+    inbound::{Run, SmallMessages, check_fragment},
     timers::Timer,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 use alloc::{string::String, sync::Arc};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use core::time::Duration;
 
 /// While input keeps coming, an ACK goes out after so long.
@@ -260,30 +260,27 @@ impl Connection {
         block: &Bytes,
         run: &mut Run,
     ) -> Result<(), Violation> {
-        let mut frames = BareMessages::new(first, block);
+        let mut messages = SmallMessages::new(first, block);
         loop {
-            self.inbound.run_on(&mut frames, run);
-            let Some(body) = frames.skip_body() else {
+            self.inbound.run_on(&mut messages, run);
+            let Some(body) = messages.next_body() else {
                 return Ok(());
             };
             self.end_run(run);
             *run = Run::default();
-            self.take_out_of_run(block.slice(body))?;
+            self.take_out_of_run(body)?;
             *run = self.inbound.begin_run(&self.config);
         }
     }
 
     /// A message of a block that has more to it, by its body.
     #[inline(never)]
-    fn take_out_of_run(&mut self, mut body: Bytes) -> Result<(), Violation> {
+    fn take_out_of_run(&mut self, body: Bytes) -> Result<(), Violation> {
         let (head, length) = DataHead::decode(true, &body)?;
-        let message = received(&head, Bytes::new());
         let n = body.len().saturating_sub(length);
         self.inbound.admit(&head, n as u64, &self.config)?;
         self.budget.earn(1);
-        body.advance(length);
-        let payload = body;
-        self.inbound.received(Received { payload, ..message });
+        self.inbound.received(received(&head, body.slice(length..)));
         Ok(())
     }
 
@@ -471,6 +468,7 @@ impl Connection {
 
 #[inline]
 fn received(head: &DataHead<'_>, payload: Bytes) -> Received {
+    debug_assert_eq!(head.correlation.is_some(), head.kind.has_correlation());
     Received {
         seq: head.seq,
         kind: head.kind,

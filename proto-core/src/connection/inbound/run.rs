@@ -50,16 +50,16 @@ impl Run {
 }
 
 /// The whole, small messages that a block is made of.
-pub(in crate::connection) struct BareMessages<'a> {
+pub(in crate::connection) struct SmallMessages<'a> {
     block: &'a Bytes,
     /// Where the next frame begins.
     at: usize,
     header: Option<FrameHeader>,
 }
 
-impl<'a> BareMessages<'a> {
-    pub(in crate::connection) fn new(first: FrameHeader, block: &'a Bytes) -> BareMessages<'a> {
-        BareMessages {
+impl<'a> SmallMessages<'a> {
+    pub(in crate::connection) fn new(first: FrameHeader, block: &'a Bytes) -> SmallMessages<'a> {
+        SmallMessages {
             block,
             at: 0,
             header: Some(first),
@@ -96,16 +96,17 @@ impl<'a> BareMessages<'a> {
         Some(Received::bare(seq, ack, payload))
     }
 
-    /// Passes the next frame over; where its body is.
-    pub(in crate::connection) fn skip_body(&mut self) -> Option<Range<usize>> {
-        let body = self.body()?;
-        self.go_on(body.end);
-        Some(body)
+    /// The body of the next one, whatever it has.
+    pub(in crate::connection) fn next_body(&mut self) -> Option<Bytes> {
+        let range = self.body()?;
+        self.block.get(range.clone())?;
+        self.go_on(range.end);
+        Some(self.block.slice(range))
     }
 }
 
 struct InRun<'a, 'b> {
-    frames: &'a mut BareMessages<'b>,
+    messages: &'a mut SmallMessages<'b>,
     run: &'a mut Run,
 }
 
@@ -114,7 +115,7 @@ impl Iterator for InRun<'_, '_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Received> {
-        self.frames.next(self.run)
+        self.messages.next(self.run)
     }
 }
 
@@ -136,9 +137,13 @@ impl Inbound {
 
     /// Takes in the messages of a block as long as they make a run.
     #[inline(always)]
-    pub(in crate::connection) fn run_on(&mut self, frames: &mut BareMessages<'_>, run: &mut Run) {
+    pub(in crate::connection) fn run_on(
+        &mut self,
+        messages: &mut SmallMessages<'_>,
+        run: &mut Run,
+    ) {
         // Not one by one: what is pushed is put together elsewhere, and moved.
-        self.inbox.extend_bare(InRun { frames, run });
+        self.inbox.extend_bare(InRun { messages, run });
     }
 
     /// Counts what has come in a run.
