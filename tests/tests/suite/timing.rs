@@ -120,14 +120,15 @@ async fn who_only_receives_writes_the_rest<R: Adapter>() {
             sent.unwrap();
             assert!(a.recv().await.unwrap().is_some());
             let waited = start.elapsed();
-            let start = Instant::now();
-            drop(a.try_send(vec![7; 100_000]).unwrap());
-            let (answer, ()) = tokio::join!(a.recv(), answers());
-            assert_eq!(answer.unwrap().unwrap().payload, "all of it");
-            let took = start.elapsed();
-            println!("{name}: 1,600 small writes: {took:?}, {waited:?} waited for");
             // If the background did it, each would take its 2 to 4 ms.
             let most = 2 * waited + Duration::from_secs(1);
+            let took = best(most, async || {
+                drop(a.try_send(vec![7; 100_000]).unwrap());
+                let (answer, ()) = tokio::join!(a.recv(), answers());
+                assert_eq!(answer.unwrap().unwrap().payload, "all of it");
+            })
+            .await;
+            println!("{name}: 1,600 small writes: {took:?}, {waited:?} waited for");
             assert!(took < most, "{took:?}");
         })
         .await;
