@@ -65,7 +65,9 @@
 //! acknowledgement of another sender, and have its own taken; and two that write at
 //! once can mix up what is longer than the system writes in one piece (4 KiB on Linux, as
 //! little as 512 bytes elsewhere). Senders of this module can be had beside others only
-//! as far as PipeCom's own senders can among each other.
+//! as far as PipeCom's own senders can among each other. One of another make that sends
+//! message after message may also open the FIFO of acknowledgements just as it is closed
+//! behind its last one: it is told "not acknowledged" then of one that was processed.
 //!
 //! A listener of another make may close and open its FIFO between messages; then the
 //! message waits for it. If it stops for good after it has read a message, that is seen
