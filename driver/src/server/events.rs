@@ -202,10 +202,10 @@ impl Watchers {
         }
     }
 
-    /// Tells them; `what` is only made if there is somebody.
+    /// Tells them; `what` is only made if there is somebody. Observers first: whoever has
+    /// the last event of a stream finds that they have had it, too.
     pub(super) fn tell(&self, what: impl FnOnce() -> Happening) {
-        let mut streams = lock(&self.streams);
-        if self.observers.is_empty() && streams.is_empty() {
+        if self.observers.is_empty() && lock(&self.streams).is_empty() {
             return;
         }
         let event = ServerEvent {
@@ -213,7 +213,13 @@ impl Watchers {
             missed: 0,
             what: what(),
         };
-        streams.retain(|stream| {
+        for observer in &self.observers {
+            let told = std::panic::AssertUnwindSafe(|| observer.event(&event));
+            if std::panic::catch_unwind(told).is_err() {
+                tracing::error!("a server's observer panicked");
+            }
+        }
+        lock(&self.streams).retain(|stream| {
             let Some(watch) = stream.upgrade() else {
                 return false;
             };
@@ -221,12 +227,29 @@ impl Watchers {
             watch.waker.wake();
             true
         });
-        drop(streams);
-        for observer in &self.observers {
-            let told = std::panic::AssertUnwindSafe(|| observer.event(&event));
-            if std::panic::catch_unwind(told).is_err() {
-                tracing::error!("a server's observer panicked");
-            }
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn observers_have_had_what_a_stream_tells() {
+        let mut watchers = Watchers::default();
+        let events = Arc::new(Mutex::new(watchers.watch()));
+        let (told, seen) = std::sync::mpsc::channel();
+        watchers.observe({
+            let events = events.clone();
+            move |_: &ServerEvent| told.send(lock(&events).recv().now_or_never()).unwrap()
+        });
+        watchers.tell(|| Happening::Stopped(Report::default()));
+        assert!(
+            seen.try_recv().unwrap().is_none(),
+            "the stream had it first"
+        );
+        let last = lock(&events).recv().now_or_never().flatten().unwrap();
+        assert!(matches!(last.what, Happening::Stopped(_)));
     }
 }
