@@ -123,15 +123,19 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             }
             // Whoever comes right after them may be seen before them, and leaves again.
             while let Some(early) = comes::<R>(name, &place.endpoint, config.clone()).await {
-                drop((listener.accept().await.unwrap(), early));
+                let accepted = tokio::time::timeout(LIMIT, listener.accept()).await;
+                let accepted = accepted.expect("who got in is not accepted");
+                drop((accepted.unwrap(), early));
             }
             // One leaves, and makes room.
             silent.pop();
-            let (client, server) = tokio::join!(
-                R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config),
-                listener.accept()
-            );
-            drop((client.unwrap(), server.unwrap()));
+            let connecting = async {
+                let connecting =
+                    R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config).await;
+                connecting.expect("there is room")
+            };
+            let (client, server) = tokio::join!(connecting, listener.accept());
+            drop((client, server.unwrap()));
         })
         .await;
     }
