@@ -110,7 +110,9 @@ async fn clients_wait_for_their_server<R: Adapter>() {
 
 async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapter>() {
     for (name, builder) in modes() {
-        let config = builder.build().unwrap();
+        // A machine that stands still for seconds must not make room.
+        let config = builder.handshake_timeout(Duration::from_secs(60));
+        let config = config.build().unwrap();
         within(async {
             let place = place();
             let access = Access::SameUser;
@@ -134,7 +136,9 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
                     R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config).await;
                 connecting.expect("there is room")
             };
-            let (client, server) = tokio::join!(connecting, listener.accept());
+            let accepting = tokio::time::timeout(LIMIT, listener.accept());
+            let (client, server) = tokio::join!(connecting, accepting);
+            let server = server.expect("who got in is not accepted");
             drop((client, server.unwrap()));
         })
         .await;
