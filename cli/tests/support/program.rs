@@ -177,6 +177,7 @@ impl Program {
 
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn id(&self) -> u32 {

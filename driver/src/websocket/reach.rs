@@ -121,6 +121,8 @@ async fn dial<R: Runtime>(url: &Url, limit: Duration) -> Result<Box<dyn ByteStre
         }
     }
     match worst {
+        // It ended before it had taken what the system had taken for it.
+        Some(source) if is_end(&source) => Err(silent()),
         Some(source) if !is_refused(&source) => Err(Error::Io {
             doing: "connecting to the host of a WebSocket",
             source,

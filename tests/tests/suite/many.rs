@@ -123,14 +123,16 @@ async fn who_comes_while_all_handshakes_are_taken_is_told_to_come_again<R: Adapt
             for _ in 0..2 {
                 silent.push(raw::connect_patiently(&place.endpoint).await);
             }
-            // Whoever comes right after them may be seen before them, and leaves again.
+            // Whoever comes right after them may be seen before them.
             while let Some(early) = comes::<R>(name, &place.endpoint, config.clone()).await {
                 let accepted = tokio::time::timeout(LIMIT, listener.accept()).await;
                 let accepted = accepted.expect("who got in is not accepted");
                 drop((accepted.unwrap(), early));
+                // The one that was seen after it found no place.
+                silent.push(raw::connect_patiently(&place.endpoint).await);
             }
-            // One leaves, and makes room.
-            silent.pop();
+            // They leave, and make room.
+            drop(silent);
             let connecting = async {
                 let connecting =
                     R::connect_within(LIMIT, cfg!(windows), &place.endpoint, config).await;

@@ -4,7 +4,8 @@ use sealpipe_core::Wire;
 use sealpipe_driver::{
     Error, ListenOptions,
     vocabulary::{
-        Access, AckLevel, Config, ConnectionError, Endpoint, EndpointError, Message, Outcome, Url,
+        Access, AckLevel, Config, ConnectionError, Endpoint, EndpointError, Lost, Message, Outcome,
+        Url,
     },
 };
 use sealpipe_tests::{
@@ -382,4 +383,38 @@ async fn a_server_that_is_no_websocket_is_told_from_one() {
         );
     })
     .await;
+}
+
+/// As a server's program does that is killed with clients still in its queue.
+#[tokio::test]
+async fn a_server_that_resets_its_clients_is_one_that_ends() {
+    const CLIENTS: usize = 300;
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let server = server.into_std().unwrap();
+    // A thread of its own: it may be faster than a client that is still connecting.
+    let resets = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        runtime.unwrap().block_on(async {
+            let server = tokio::net::TcpListener::from_std(server).unwrap();
+            for _ in 0..CLIENTS {
+                let (stream, _) = server.accept().await.unwrap();
+                stream.set_zero_linger().unwrap();
+            }
+        });
+    });
+    within(async {
+        let endpoint = Endpoint::url(&format!("ws://127.0.0.1:{port}/")).unwrap();
+        for _ in 0..CLIENTS {
+            let options = sealpipe_tokio::ConnectOptions::new(Config::default());
+            let options = options.server(Access::Anyone).attempts(1);
+            let error = options.connect(&endpoint).await.unwrap_err();
+            let silent = Error::Connection(ConnectionError::Lost(Lost::Silent));
+            assert_eq!(error.to_string(), silent.to_string());
+        }
+    })
+    .await;
+    resets.join().unwrap();
 }
