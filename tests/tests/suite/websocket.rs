@@ -14,6 +14,7 @@ use sealpipe_tests::{
     key, modes, on_every_adapter, talk, within,
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -25,6 +26,7 @@ on_every_adapter! {
     messages_of_a_wire_with_lengths_are_those_of_the_websocket,
     tls_needs_a_certificate_that_is_trusted_and_the_hosts,
     a_listener_uses_the_certificate_that_it_is_given,
+    a_request_may_come_with_the_end_of_the_tls_handshake,
     a_wire_of_lines_does_not_go_over_a_websocket,
     a_session_goes_on_over_another_websocket;
     on two threads: large_messages_go_both_ways_at_once
@@ -164,6 +166,70 @@ async fn messages_of_a_wire_with_lengths_are_those_of_the_websocket<A: Adapter>(
         })
         .await;
     }
+}
+
+/// As where the machine is busy: what the client writes one after the other is read at once.
+async fn a_request_may_come_with_the_end_of_the_tls_handshake<A: Adapter>() {
+    within(async {
+        let authority = Authority::new();
+        let somewhere = Endpoint::url("wss://127.0.0.1:0/app").unwrap();
+        let config = Config::default();
+        let tls = Some(authority.server("localhost"));
+        let mut listener = A::bind_with(&somewhere, Access::Anyone, tls, config.clone()).unwrap();
+        let server = listener.address().as_url().unwrap().port();
+        let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = between.local_addr().unwrap().port();
+        let relay = async {
+            let (client, _) = between.accept().await.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            server.set_nodelay(true).unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let answers = tokio::io::copy(&mut from_server, &mut to_client);
+            let requests = async {
+                to_server
+                    .write_all(&record(&mut from_client).await)
+                    .await
+                    .unwrap();
+                let (mut held, mut sealed) = (Vec::new(), 0);
+                while sealed < 2 {
+                    let next = record(&mut from_client).await;
+                    sealed += usize::from(next[0] == SEALED);
+                    held.extend(next);
+                }
+                to_server.write_all(&held).await.unwrap();
+                tokio::io::copy(&mut from_client, &mut to_server).await
+            };
+            let _ = tokio::join!(answers, requests);
+        };
+        let talk = async {
+            let endpoint = Endpoint::url(&format!("wss://localhost:{port}/app")).unwrap();
+            let tls = Some(authority.client());
+            let (client, server) = tokio::join!(
+                A::connect_with(&endpoint, Access::Anyone, tls, config),
+                listener.accept()
+            );
+            talk(&client.unwrap(), &server.unwrap()).await;
+        };
+        tokio::select! {
+            () = talk => {}
+            () = relay => panic!("the connection is cut"),
+        }
+    })
+    .await;
+}
+
+/// The type of TLS's records that are sealed (RFC 8446, 5.1).
+const SEALED: u8 = 23;
+
+/// The next record of TLS, whole.
+async fn record(from: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut head = [0; 5];
+    from.read_exact(&mut head).await.unwrap();
+    let mut record = head.to_vec();
+    record.resize(5 + usize::from(u16::from_be_bytes([head[3], head[4]])), 0);
+    from.read_exact(&mut record[5..]).await.unwrap();
+    record
 }
 
 async fn a_wire_of_lines_does_not_go_over_a_websocket<A: Adapter>() {
