@@ -129,7 +129,8 @@ async fn a_thousand_clients_on_one_thread() {
         let patient = small(builder)
             .handshake_timeout(MINUTE)
             .record_timeout(MINUTE)
-            .message_timeout(MINUTE);
+            .message_timeout(MINUTE)
+            .send_timeout(MINUTE);
         let config = Arc::new(patient.build().unwrap());
         let start = Instant::now();
         let place = place();
