@@ -5,6 +5,8 @@ mod executor;
 mod io;
 pub mod ipcez;
 mod local;
+#[cfg(any(windows, feature = "websocket"))]
+mod reactor;
 mod runtime;
 #[cfg(feature = "websocket")]
 mod tcp;

@@ -1,15 +1,22 @@
 //! TCP, which WebSockets run on.
 
+use crate::reactor;
 use async_io::Async;
+use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_driver::websocket::{ByteStream, TcpAccept};
 use std::{
-    io,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
     net::{SocketAddr, TcpListener, TcpStream},
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<Box<dyn ByteStream>> {
-    prepared(Async::<TcpStream>::connect(address).await?)
+    let mut connecting = pin!(Async::<TcpStream>::connect(address));
+    let connected =
+        poll_fn(|context| reactor::told(connecting.as_mut().poll(context), context)).await;
+    prepared(connected?)
 }
 
 pub(crate) fn listen(socket: TcpListener) -> io::Result<Box<dyn TcpAccept>> {
@@ -18,7 +25,7 @@ pub(crate) fn listen(socket: TcpListener) -> io::Result<Box<dyn TcpAccept>> {
 
 fn prepared(stream: Async<TcpStream>) -> io::Result<Box<dyn ByteStream>> {
     stream.get_ref().set_nodelay(true)?;
-    Ok(Box::new(stream))
+    Ok(Box::new(Stream(stream)))
 }
 
 struct Listening(Async<TcpListener>);
@@ -37,10 +44,53 @@ impl TcpAccept for Listening {
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.0.poll_readable(context))?;
+                    ready!(reactor::told(self.0.poll_readable(context), context))?;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+struct Stream(Async<TcpStream>);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.0).poll_read(context, buffer);
+        reactor::told(poll, context)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.0).poll_write(context, bytes);
+        reactor::told(poll, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.0).poll_write_vectored(context, slices);
+        reactor::told(poll, context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.0).poll_flush(context);
+        reactor::told(poll, context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.0).poll_close(context);
+        reactor::told(poll, context)
     }
 }

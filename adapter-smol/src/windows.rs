@@ -1,20 +1,22 @@
 //! A named pipe as two directions of a stream: endpoint's overlapped halves, and
 //! a `Waitable` on the event of each.
 
-use crate::waiting::{self, Source};
-use async_io::{Timer, os::windows::Waitable};
+use crate::{
+    reactor,
+    waiting::{self, Source},
+};
+use async_io::os::windows::Waitable;
 use futures_io::{AsyncRead, AsyncWrite};
 use sealpipe_core::SendBuf;
 use sealpipe_driver::{ReadHalf, Spare, WriteHalf};
 use sealpipe_endpoint::{PipeEvent, PipeInstance, PipeReader, PipeWriter};
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, IoSlice},
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 /// An event that async-io waits for.
@@ -41,23 +43,9 @@ impl Event {
             if waiting::register(context.waker(), || Source(self.0.clone())) {
                 return Poll::Pending;
             }
-            let ready = self.0.poll_ready(context);
-            if ready.is_pending() {
-                rouse_reactor(context);
-            }
-            ready!(ready)?;
+            ready!(reactor::told(self.0.poll_ready(context), context))?;
         }
     }
-}
-
-/// Has async-io's reactor look at what was registered with it.
-///
-/// polling (3.11, on Windows) puts a registration into a queue unless its reactor waits already. If
-/// that begins to wait between the two, it looks at the queue only after the wait: the event is
-/// set, and nobody is told. A new timer ends the wait.
-fn rouse_reactor(context: &mut Context<'_>) {
-    let mut timer = Timer::after(Duration::from_secs(3_600));
-    let _ = Pin::new(&mut timer).poll(context);
 }
 
 /// The direction that bytes come in by.
