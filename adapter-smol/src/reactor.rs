@@ -1,4 +1,4 @@
-//! What async-io's reactor waits for.
+//! async-io's reactor, which may not look by itself at what it is to wait for.
 
 use std::task::{Context, Poll};
 
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 /// that begins to wait between the two, it looks at the queue only after the wait: what was waited
 /// for has come, and nobody is told. A new timer ends the wait.
 #[cfg(windows)]
-pub(crate) fn told<T>(poll: Poll<T>, context: &mut Context<'_>) -> Poll<T> {
+pub(crate) fn rouse_if_pending<T>(poll: Poll<T>, context: &mut Context<'_>) -> Poll<T> {
     use std::{future::Future as _, pin::Pin, time::Duration};
     if poll.is_pending() {
         let mut timer = async_io::Timer::after(Duration::from_secs(3_600));
@@ -17,8 +17,8 @@ pub(crate) fn told<T>(poll: Poll<T>, context: &mut Context<'_>) -> Poll<T> {
     poll
 }
 
-/// Elsewhere it hears of everything at once.
+/// Elsewhere it looks by itself.
 #[cfg(all(unix, feature = "websocket"))]
-pub(crate) fn told<T>(poll: Poll<T>, _: &mut Context<'_>) -> Poll<T> {
+pub(crate) fn rouse_if_pending<T>(poll: Poll<T>, _: &mut Context<'_>) -> Poll<T> {
     poll
 }

@@ -15,7 +15,8 @@ use std::{
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<Box<dyn ByteStream>> {
     let mut connecting = pin!(Async::<TcpStream>::connect(address));
     let connected =
-        poll_fn(|context| reactor::told(connecting.as_mut().poll(context), context)).await;
+        poll_fn(|context| reactor::rouse_if_pending(connecting.as_mut().poll(context), context))
+            .await;
     prepared(connected?)
 }
 
@@ -44,7 +45,10 @@ impl TcpAccept for Listening {
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(reactor::told(self.0.poll_readable(context), context))?;
+                    ready!(reactor::rouse_if_pending(
+                        self.0.poll_readable(context),
+                        context
+                    ))?;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -61,7 +65,7 @@ impl AsyncRead for Stream {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.0).poll_read(context, buffer);
-        reactor::told(poll, context)
+        reactor::rouse_if_pending(poll, context)
     }
 }
 
@@ -72,7 +76,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.0).poll_write(context, bytes);
-        reactor::told(poll, context)
+        reactor::rouse_if_pending(poll, context)
     }
 
     fn poll_write_vectored(
@@ -81,16 +85,16 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.0).poll_write_vectored(context, slices);
-        reactor::told(poll, context)
+        reactor::rouse_if_pending(poll, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.0).poll_flush(context);
-        reactor::told(poll, context)
+        reactor::rouse_if_pending(poll, context)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.0).poll_close(context);
-        reactor::told(poll, context)
+        reactor::rouse_if_pending(poll, context)
     }
 }

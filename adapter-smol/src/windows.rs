@@ -43,7 +43,10 @@ impl Event {
             if waiting::register(context.waker(), || Source(self.0.clone())) {
                 return Poll::Pending;
             }
-            ready!(reactor::told(self.0.poll_ready(context), context))?;
+            ready!(reactor::rouse_if_pending(
+                self.0.poll_ready(context),
+                context
+            ))?;
         }
     }
 }

@@ -119,8 +119,8 @@ async fn its_client_talks_to_the_adapter<A: Adapter>() {
     let trusted = directory.path().join("authority.der");
     std::fs::write(&trusted, authority.certificate()).unwrap();
     let mut tls = Arc::unwrap_or_clone(authority.server("localhost"));
-    // They make the socket readable without a message. Its thread that reads then waits inside
-    // OpenSSL, while another writes there, and the request may be lost.
+    // Tickets make the client's socket readable without a message. Python's thread that reads then
+    // waits inside OpenSSL, while another writes there, and the request may be lost.
     tls.send_tls13_tickets = 0;
     within(async {
         for (scheme, tls) in [("ws", None), ("wss", Some(Arc::new(tls)))] {
