@@ -47,7 +47,8 @@ struct Reader<R: Runtime> {
     io: Option<Read<R>>,
     #[cfg(windows)]
     verify: Option<Verify>,
-    buf: RecvBuf,
+    /// None while it would hold nothing: most connections are idle.
+    buf: Option<Box<RecvBuf>>,
 }
 
 #[cfg(windows)]
@@ -97,7 +98,7 @@ impl<R: Runtime> Shared<R> {
                 io: Some(transport.read),
                 #[cfg(windows)]
                 verify: transport.verify,
-                buf: RecvBuf::new(),
+                buf: None,
             }),
             writer: Mutex::new(Writer::new(transport.write)),
             write_again: AtomicBool::new(false),
@@ -151,7 +152,7 @@ impl<R: Runtime> Shared<R> {
         else {
             return Step::Pending;
         };
-        if buf.is_held() {
+        if let Some(buf) = buf.as_deref_mut().filter(|buf| buf.is_held()) {
             let now = now.get::<R>();
             self.with(|session, waiters| {
                 // There may be room by now.
@@ -169,7 +170,7 @@ impl<R: Runtime> Shared<R> {
             // It has not been woken since it had nothing.
             Poll::Pending
         } else {
-            self.read(io, buf)
+            self.read(io, buf.get_or_insert_default())
         };
         match poll {
             Poll::Pending => {
@@ -197,7 +198,7 @@ impl<R: Runtime> Shared<R> {
                                 session.with(waiters, |core| core.refuse(refused))
                             });
                         }
-                        let buf = &mut reader.buf;
+                        let buf = reader.buf.get_or_insert_default();
                         self.with(|session, waiters| {
                             session.handle_input(now, buf, waiters);
                             look(session, waiters, false);
@@ -210,6 +211,7 @@ impl<R: Runtime> Shared<R> {
                         {
                             tracing::debug!(%error, "reading failed");
                         }
+                        let buf = reader.buf.get_or_insert_default();
                         self.with(|session, waiters| {
                             session.handle_eof(now, buf, waiters);
                             look(session, waiters, false);

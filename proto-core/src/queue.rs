@@ -75,15 +75,6 @@ impl<T> Queue<T> {
         self.0.get_or_insert_default().push_front(value);
     }
 
-    pub(crate) fn pop_back(&mut self) -> Option<T> {
-        self.0.as_mut()?.pop_back()
-    }
-
-    #[inline]
-    pub(crate) fn back(&self) -> Option<&T> {
-        self.0.as_ref()?.back()
-    }
-
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
         self.0.as_mut()?.remove(index)
     }

@@ -2,7 +2,7 @@
 
 use super::{Shared, Step, lock, try_lock};
 use crate::{Runtime, call::Now, transport::Transport, writer::Writer};
-use sealpipe_core::{RecvBuf, ResumeError, ResumePoint, Time};
+use sealpipe_core::{ResumeError, ResumePoint, Time};
 use std::sync::{MutexGuard, atomic::Ordering};
 
 impl<R: Runtime> Shared<R> {
@@ -25,7 +25,7 @@ impl<R: Runtime> Shared<R> {
             return false;
         }
         reader.io = None;
-        reader.buf = RecvBuf::new();
+        reader.buf = None;
         writer.clear();
         self.signals.disarm();
         true
@@ -54,13 +54,13 @@ impl<R: Runtime> Shared<R> {
             adopted
         })?;
         reader.io = new_reader.io.take();
-        reader.buf = std::mem::take(&mut new_reader.buf);
+        reader.buf = new_reader.buf.take();
         writer.io = new_writer.io.take();
         writer.buf = std::mem::take(&mut new_writer.buf);
         writer.unflushed = new_writer.unflushed;
         // The wakers that the stream has are those of `fresh`.
         self.signals.disarm();
-        let buf = &mut reader.buf;
+        let buf = reader.buf.get_or_insert_default();
         self.with(|session, waiters| session.take_adopted(now, buf, waiters));
         Ok(())
     }
@@ -85,8 +85,13 @@ impl<R: Runtime> Shared<R> {
     /// Gives back the memory of what is empty.
     pub(crate) fn release(&self) {
         self.with(|session, waiters| session.release(waiters));
-        if let Some(mut reader) = try_lock(&self.reader) {
-            reader.buf.release();
+        if let Some(mut reader) = try_lock(&self.reader)
+            && let Some(buf) = &mut reader.buf
+        {
+            buf.release();
+            if buf.is_empty() {
+                reader.buf = None;
+            }
         }
         if let Some(mut writer) = try_lock(&self.writer) {
             writer.buf.release();
@@ -118,7 +123,7 @@ impl<R: Runtime> Shared<R> {
         drop(writer);
         let mut reader = lock(&self.reader);
         reader.io = None;
-        reader.buf = RecvBuf::new();
+        reader.buf = None;
         true
     }
 }

@@ -116,6 +116,11 @@ impl RecvBuf {
         self.slab = BytesMut::new();
     }
 
+    /// Whether it holds nothing: a new one would do as well.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty() && self.assembly.is_none() && !self.held
+    }
+
     /// Whether a frame or a message has begun and is not whole.
     pub(crate) fn is_partial(&self) -> bool {
         !self.bytes().is_empty() || self.direct_missing() > 0

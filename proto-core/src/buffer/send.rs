@@ -1,6 +1,6 @@
 //! Bytes on their way out.
 
-use crate::queue::Queue;
+use alloc::{boxed::Box, collections::VecDeque};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Output that the connection has made and the driver has not written yet.
@@ -12,12 +12,17 @@ use bytes::{Buf, Bytes, BytesMut};
 /// [`release`](Self::release)d.
 #[derive(Debug, Default)]
 pub struct SendBuf {
-    /// In order, before `tail`.
-    chunks: Queue<Bytes>,
-    /// Frames that are being put together.
-    tail: BytesMut,
+    parts: Option<Box<Parts>>,
     remaining: usize,
     written: u64,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// In order, before `tail`.
+    chunks: VecDeque<Bytes>,
+    /// Frames that are being put together.
+    tail: BytesMut,
 }
 
 impl SendBuf {
@@ -29,8 +34,7 @@ impl SendBuf {
     /// Gives back memory that holds nothing. For when the connection is idle.
     pub fn release(&mut self) {
         if self.remaining == 0 {
-            self.chunks.release();
-            self.tail = BytesMut::new();
+            self.parts = None;
         }
     }
 
@@ -48,11 +52,12 @@ impl SendBuf {
     /// Appends by writing to the tail.
     #[inline]
     pub(crate) fn with_tail<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
-        let before = self.tail.len();
-        let value = write(&mut self.tail);
+        let tail = &mut self.parts.get_or_insert_default().tail;
+        let before = tail.len();
+        let value = write(tail);
         self.remaining = self
             .remaining
-            .saturating_add(self.tail.len().saturating_sub(before));
+            .saturating_add(tail.len().saturating_sub(before));
         value
     }
 
@@ -60,21 +65,23 @@ impl SendBuf {
     /// gives its own for it.
     pub(crate) fn append(&mut self, bytes: &mut BytesMut) {
         self.remaining = self.remaining.saturating_add(bytes.len());
-        if self.tail.is_empty() {
-            core::mem::swap(&mut self.tail, bytes);
+        let tail = &mut self.parts.get_or_insert_default().tail;
+        if tail.is_empty() {
+            core::mem::swap(tail, bytes);
         } else {
-            self.tail.extend_from_slice(bytes);
+            tail.extend_from_slice(bytes);
         }
         bytes.clear();
     }
 
     /// Appends a block without copying it.
     pub(crate) fn push(&mut self, block: Bytes) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
         self.remaining = self.remaining.saturating_add(block.len());
-        self.chunks.push_back(block);
+        let parts = self.parts.get_or_insert_default();
+        if !parts.tail.is_empty() {
+            parts.chunks.push_back(parts.tail.split().freeze());
+        }
+        parts.chunks.push_back(block);
     }
 }
 
@@ -84,7 +91,8 @@ impl Buf for SendBuf {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&self.tail, |first| first)
+        let Some(parts) = &self.parts else { return &[] };
+        parts.chunks.front().map_or(&parts.tail, |first| first)
     }
 
     /// # Panics
@@ -93,28 +101,28 @@ impl Buf for SendBuf {
         let mut n = n.min(self.remaining);
         self.remaining = self.remaining.saturating_sub(n);
         self.written = self.written.saturating_add(n as u64);
-        while let Some(first) = self.chunks.front_mut() {
+        let Some(parts) = &mut self.parts else { return };
+        while let Some(first) = parts.chunks.front_mut() {
             if n < first.len() {
                 first.advance(n);
                 return;
             }
             n = n.saturating_sub(first.len());
-            self.chunks.pop_front();
+            parts.chunks.pop_front();
         }
-        if n >= self.tail.len() {
-            self.tail.clear();
+        if n >= parts.tail.len() {
+            parts.tail.clear();
         } else {
-            self.tail.advance(n);
+            parts.tail.advance(n);
         }
     }
 
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
-        let blocks = self
-            .chunks
-            .iter()
-            .map(|block| &block[..])
-            .chain([&self.tail[..]]);
+        let blocks = self.parts.iter().flat_map(|parts| {
+            let chunks = parts.chunks.iter().map(|block| &block[..]);
+            chunks.chain([&parts.tail[..]])
+        });
         let mut count = 0usize;
         for (slice, block) in slices
             .iter_mut()

@@ -9,54 +9,39 @@ pub(super) type Idle = Budget<1_024, 10>;
 /// the next as soon as it has an answer.
 pub(super) type Pings = Budget<512, 20>;
 
-/// A token bucket (PROTOCOL.md, section 9): one more every so many milliseconds.
+/// A token bucket (PROTOCOL.md, section 9): one more every so many milliseconds. Kept as
+/// one point in time (the "generic cell rate algorithm" of ATM).
 #[derive(Debug)]
 pub(super) struct Budget<const CAPACITY: u16, const REFILL: u64> {
-    tokens: u16,
-    refilled: Time,
+    /// When all tokens are back.
+    full_at: Time,
 }
 
 impl<const CAPACITY: u16, const REFILL: u64> Budget<CAPACITY, REFILL> {
     /// How long one token takes.
     pub(super) const REFILL: Duration = Duration::from_millis(REFILL);
+    /// How long all of them take.
+    const WHOLE: Duration = Duration::from_millis(REFILL.saturating_mul(CAPACITY as u64));
 
     pub(super) const fn new(now: Time) -> Self {
-        Budget {
-            tokens: CAPACITY,
-            refilled: now,
-        }
+        Budget { full_at: now }
     }
 
     /// DATA frames came, so many.
     #[inline]
     pub(super) fn earn(&mut self, frames: u64) {
-        let earned = u16::try_from(frames).unwrap_or(CAPACITY);
-        self.tokens = self.tokens.saturating_add(earned).min(CAPACITY);
+        let one = REFILL.saturating_mul(1_000_000);
+        let earned = frames.saturating_mul(one);
+        self.full_at = Time::from_nanos(self.full_at.as_nanos().saturating_sub(earned));
     }
 
     /// Whether one more frame is allowed.
     pub(super) fn spend(&mut self, now: Time) -> bool {
-        let periods = now
-            .saturating_since(self.refilled)
-            .as_nanos()
-            .checked_div(Self::REFILL.as_nanos())
-            .unwrap_or(0);
-        if periods > 0 {
-            let earned = u16::try_from(periods).unwrap_or(CAPACITY);
-            self.tokens = self.tokens.saturating_add(earned).min(CAPACITY);
-            // What is left of a period counts towards the next.
-            let counted = u32::try_from(periods).unwrap_or(u32::MAX);
-            self.refilled = match Self::REFILL.checked_mul(counted) {
-                Some(time) => self.refilled.saturating_add(time),
-                None => now,
-            };
+        let full_at = self.full_at.max(now).saturating_add(Self::REFILL);
+        let allowed = full_at.saturating_since(now) <= Self::WHOLE;
+        if allowed {
+            self.full_at = full_at;
         }
-        match self.tokens.checked_sub(1) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
+        allowed
     }
 }

@@ -53,20 +53,17 @@ pub(super) struct Inbound {
     next: u64,
     /// How many CANCELs have come.
     cancels: u64,
-    /// Taken back by the peer before they were whole, or skipped: none of the
-    /// program's business.
+    /// How far the program got; set once nothing more is delivered.
     delivered: u64,
-    /// Set once nothing more is delivered.
     frozen: bool,
-    /// What this stream began with.
-    initial_bytes: u64,
-    initial_messages: u64,
+    /// The limits that the peer has been told.
     granted_bytes: u64,
     granted_messages: u64,
     used_bytes: u64,
     used_messages: u64,
-    freed_bytes: u64,
-    freed_messages: u64,
+    /// The limits that it may be told: what this stream began with, and what was freed since.
+    limit_bytes: u64,
+    limit_messages: u64,
     /// So little credit is left that the peer is told of more as soon as there is.
     pub(super) credit_is_low: bool,
     unacked: u32,
@@ -92,14 +89,12 @@ impl Inbound {
             cancels: 0,
             delivered: 0,
             frozen: false,
-            initial_bytes: config.window_bytes as u64,
-            initial_messages: config.window_messages as u64,
             granted_bytes: config.window_bytes as u64,
             granted_messages: config.window_messages as u64,
             used_bytes: 0,
             used_messages: 0,
-            freed_bytes: 0,
-            freed_messages: 0,
+            limit_bytes: config.window_bytes as u64,
+            limit_messages: config.window_messages as u64,
             credit_is_low: false,
             unacked: 0,
             peer_settled: 0,
@@ -240,10 +235,11 @@ impl Inbound {
     /// Whether what the program has not taken is less than the window, for wires on
     /// which the peer knows nothing of that.
     pub(super) fn has_room(&self, config: &Config) -> bool {
-        let messages = self.used_messages.saturating_sub(self.freed_messages);
-        let bytes = self.used_bytes.saturating_sub(self.freed_bytes);
-        messages == 0
-            || (messages < config.window_messages as u64 && bytes < config.window_bytes as u64)
+        // It began with the whole window.
+        let nothing_waits =
+            self.limit_messages.saturating_sub(self.used_messages) >= config.window_messages as u64;
+        nothing_waits
+            || (self.used_messages < self.limit_messages && self.used_bytes < self.limit_bytes)
     }
 
     /// The peer takes message `seq` back. `Ok(true)` if the program has it or
@@ -346,8 +342,8 @@ impl Inbound {
 
     #[inline]
     fn free(&mut self, size: usize) {
-        self.freed_messages = self.freed_messages.saturating_add(1);
-        self.freed_bytes = self.freed_bytes.saturating_add(size as u64);
+        self.limit_messages = self.limit_messages.saturating_add(1);
+        self.limit_bytes = self.limit_bytes.saturating_add(size as u64);
     }
 
     /// Nothing more is delivered; what the program has not taken, it never will.
@@ -436,10 +432,9 @@ impl Inbound {
         if !self.credit_is_low || self.frozen || self.finished || self.keeps_too_much(config) {
             return None;
         }
-        let bytes = self.freed_bytes.saturating_add(self.initial_bytes);
-        let messages = self.freed_messages.saturating_add(self.initial_messages);
-        let told = bytes == self.granted_bytes && messages == self.granted_messages;
-        (!told).then_some((bytes, messages))
+        let limits = (self.limit_bytes, self.limit_messages);
+        let told = limits == (self.granted_bytes, self.granted_messages);
+        (!told).then_some(limits)
     }
 
     /// The peer is told these limits.

@@ -15,7 +15,7 @@ mod timers;
 mod transmit;
 
 use crate::{
-    buffer::{RecvBuf, SendBuf},
+    buffer::{Made, RecvBuf, SendBuf},
     config::Config,
     crypto::{Opener, Sealer},
     error::{Asked, ConnectionError, Violation, WireError},
@@ -27,7 +27,6 @@ use crate::{
 };
 use alloc::{boxed::Box, sync::Arc};
 use budget::{Idle, Pings};
-use bytes::BytesMut;
 use core::fmt;
 use ending::Farewell;
 use foreign::Foreign;
@@ -132,7 +131,7 @@ pub struct Connection {
     ping_budget: Pings,
     /// Bytes that are made, and wait for the output buffer: the handshake's; later, in
     /// plain mode, small messages.
-    raw: BytesMut,
+    raw: Made,
     /// The initiator owes the responder a first record.
     pad_due: bool,
     /// The handshake was completed: frames can be written.
@@ -224,7 +223,7 @@ impl Connection {
             timers,
             budget: Idle::new(now),
             ping_budget: Pings::new(now),
-            raw: BytesMut::new(),
+            raw: Made::new(),
             pad_due: false,
             was_open: false,
             input_idle: false,
@@ -438,12 +437,11 @@ impl Connection {
 
     /// Gives back memory that holds nothing. For when the connection is idle.
     pub fn release(&mut self) {
-        if self.raw.is_empty() {
-            self.raw = BytesMut::new();
-        }
+        self.raw.release();
         self.inbound.release();
         self.outbound.release();
         self.events.release();
+        self.timers.release();
     }
 
     /// Whether the connection has ended and has nothing more to write: once the

@@ -46,7 +46,7 @@ impl Connection {
     #[inline]
     pub(crate) fn write_behind(&mut self, message: &Message) -> bool {
         let takes = self.writes_at_once() && self.check_send(message.size(), None, true).is_ok();
-        let written = takes && self.outbound.write_one(message, &mut self.raw);
+        let written = takes && self.outbound.write_one(message, self.raw.bytes_mut());
         if written {
             self.quiet = false;
             self.unwritten = true;
@@ -111,7 +111,7 @@ impl Connection {
             self.timers.set_earlier(Timer::Send, message.deadline);
         } else {
             message.deadline = Time::NEVER;
-            if self.writes_at_once() && self.outbound.write_one(&message, &mut self.raw) {
+            if self.writes_at_once() && self.outbound.write_one(&message, self.raw.bytes_mut()) {
                 self.unwritten = true;
                 return Ok(None);
             }

@@ -123,16 +123,16 @@ impl Connection {
         let mut hello = Vec::new();
         self.own_hello(setup.session, setup.point.as_ref())
             .encode(&mut hello);
-        self.raw.extend_from_slice(&preface.encode());
+        self.raw.bytes_mut().extend_from_slice(&preface.encode());
         match self.config.keys.first() {
             Some(key) => {
                 let mut handshake = Handshake::new(true, key, &preface.encode(), &setup.ephemeral)
                     .map_err(internal)?;
                 let message = handshake.write(&hello).map_err(internal)?;
-                self.raw.extend(prefixed(&message));
+                self.raw.bytes_mut().extend(prefixed(&message));
                 setup.handshake = Some(handshake);
             }
-            None => Frame::Hello(&hello).encode(&mut self.raw),
+            None => Frame::Hello(&hello).encode(self.raw.bytes_mut()),
         }
         self.setup = Some(setup);
         Ok(())
@@ -179,6 +179,7 @@ impl Connection {
                         _ => Status::Key,
                     };
                     self.raw
+                        .bytes_mut()
                         .extend_from_slice(&Preface { status, ..own }.encode());
                     return Err(ConnectionError::Mismatch(mismatch));
                 }
@@ -216,6 +217,7 @@ impl Connection {
         let key = key.unwrap_or(own.key);
         self.raw.clear();
         self.raw
+            .bytes_mut()
             .extend_from_slice(&Preface { status, key, ..own }.encode());
     }
 
@@ -287,8 +289,9 @@ impl Connection {
         let mut body = Vec::new();
         self.own_hello(hello.session, point).encode(&mut body);
         self.raw
+            .bytes_mut()
             .extend_from_slice(&own_preface(&self.config).encode());
-        Frame::Hello(&body).encode(&mut self.raw);
+        Frame::Hello(&body).encode(self.raw.bytes_mut());
         self.confirmed_as(Opened {
             peer: hello,
             handshake_hash: None,
@@ -397,8 +400,8 @@ impl Connection {
         let mut answer = Vec::from(preface);
         self.own_hello(hello.session, point).encode(&mut answer);
         let answer = handshake.write(&answer).map_err(internal)?;
-        self.raw.extend_from_slice(&preface);
-        self.raw.extend(prefixed(&answer));
+        self.raw.bytes_mut().extend_from_slice(&preface);
+        self.raw.bytes_mut().extend(prefixed(&answer));
         let handshake_hash = Some(self.split(handshake)?);
         self.phase = Phase::Confirm;
         if let Some(setup) = &mut self.setup {

@@ -1,6 +1,7 @@
 //! The deadlines of a connection: a fixed table.
 
 use crate::time::Time;
+use alloc::boxed::Box;
 use core::time::Duration;
 
 /// A deadline that is noticed so late: this side was held up.
@@ -11,20 +12,22 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
+    // Those of a connection that is open, and idle or not, come first.
+    /// Received messages must be acknowledged.
+    Ack,
+    /// A PING is due.
+    Keepalive,
+    /// Something must have come from the peer.
+    Silence,
+    // Of the rest, one is set now and then.
     /// The handshake must be done.
     Handshake,
     /// A frame or record that has begun must be whole.
     Record,
     /// A message that has begun must be whole.
     Message,
-    /// Received messages must be acknowledged.
-    Ack,
-    /// A PING is due.
-    Keepalive,
     /// A PING that was put off may go out.
     Ping,
-    /// Something must have come from the peer.
-    Silence,
     /// The peer must have answered CLOSE.
     Close,
     /// A message that was sent may have reached its deadline. May be early.
@@ -39,6 +42,10 @@ impl Timer {
     }
 }
 
+/// So many have their place at any time.
+const STEADY: usize = 3;
+
+/// In the order in which they are taken.
 const ALL: [Timer; 10] = [
     Timer::Handshake,
     Timer::Record,
@@ -60,9 +67,11 @@ const PEERS: [Timer; 4] = [
     Timer::Silence,
 ];
 
-#[derive(Debug, Clone)]
+/// A connection is idle most of the time: what is seldom set has a box of its own.
+#[derive(Debug)]
 pub(super) struct Timers {
-    at: [Time; ALL.len()],
+    steady: [Time; STEADY],
+    other: Option<Box<[Time; ALL.len() - STEADY]>>,
     /// A bit for each that was put off: once is enough.
     put_off: u16,
 }
@@ -70,7 +79,8 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) const fn new() -> Timers {
         Timers {
-            at: [Time::NEVER; ALL.len()],
+            steady: [Time::NEVER; STEADY],
+            other: None,
             put_off: 0,
         }
     }
@@ -83,7 +93,19 @@ impl Timers {
 
     #[inline]
     fn put(&mut self, timer: Timer, at: Time) {
-        if let Some(slot) = self.at.get_mut(timer as usize) {
+        let index = timer as usize;
+        match self.steady.get_mut(index) {
+            Some(slot) => *slot = at,
+            None => self.put_other(index.saturating_sub(STEADY), at),
+        }
+    }
+
+    fn put_other(&mut self, index: usize, at: Time) {
+        if self.other.is_none() && at == Time::NEVER {
+            return;
+        }
+        let other = self.other.get_or_insert_with(|| Box::new([Time::NEVER; _]));
+        if let Some(slot) = other.get_mut(index) {
             *slot = at;
         }
     }
@@ -108,16 +130,30 @@ impl Timers {
 
     #[inline]
     pub(super) fn at(&self, timer: Timer) -> Time {
-        self.at.get(timer as usize).copied().unwrap_or(Time::NEVER)
+        let index = timer as usize;
+        let slot = self.steady.get(index).or_else(|| {
+            let other = self.other.as_ref()?;
+            other.get(index.saturating_sub(STEADY))
+        });
+        slot.copied().unwrap_or(Time::NEVER)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Time> {
+        let other = self.other.iter().flat_map(|other| other.iter());
+        self.steady.iter().chain(other).copied()
     }
 
     /// The earliest, if any is set.
     pub(super) fn next(&self) -> Option<Time> {
-        self.at
-            .iter()
-            .copied()
-            .min()
-            .filter(|at| *at != Time::NEVER)
+        self.iter().min().filter(|at| *at != Time::NEVER)
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn release(&mut self) {
+        let other = self.other.as_ref();
+        if other.is_some_and(|other| other.iter().all(|at| *at == Time::NEVER)) {
+            self.other = None;
+        }
     }
 
     /// Where this side was held up, what the peer sent in time may be still unread: it is

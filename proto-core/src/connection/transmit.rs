@@ -111,7 +111,7 @@ impl Connection {
 
     fn fill_with_what_is_due(&mut self, output: &mut SendBuf) {
         if !self.raw.is_empty() && !self.outbound.wrote_at_once() {
-            output.append(&mut self.raw);
+            output.append(self.raw.bytes_mut());
         }
         let sealed = self.keys.is_some();
         let enough = if sealed { ENOUGH_SEALED } else { ENOUGH_PLAIN };
@@ -191,7 +191,7 @@ impl Connection {
         self.pad_due = false;
         output.with_tail(|tail| self.write_controls(tail, usize::MAX));
         if self.outbound.wrote_at_once() {
-            output.append(&mut self.raw);
+            output.append(self.raw.bytes_mut());
             self.outbound.put_out();
         }
         while self.data_due() && output.remaining() < ENOUGH_PLAIN {

@@ -41,12 +41,11 @@ pub struct Session {
     service: Option<Box<Service>>,
     /// Boxed: it is asked for once or never.
     opened: Option<Box<Opened>>,
-    resuming: Option<Resuming>,
+    /// Boxed, too.
+    resuming: Option<Box<Resuming>>,
     /// Open, and what the handshake had to say may not have been written yet.
     opening: bool,
-    /// How many answers to pings have come, and the last.
-    pongs: u64,
-    round_trip: Duration,
+    pongs: Option<Box<Pongs>>,
     /// Somebody was told that there is no room, or not all is flushed.
     room_wanted: bool,
     /// A write has failed: when all that can be read has been, that is the end; at the
@@ -71,6 +70,13 @@ pub struct Session {
     linger: Time,
 }
 
+/// Answers to the program's pings.
+#[derive(Debug, Default)]
+struct Pongs {
+    count: u64,
+    last: Duration,
+}
+
 impl Session {
     /// Shares `connection`.
     pub fn new(connection: Connection) -> Session {
@@ -81,8 +87,7 @@ impl Session {
             opened: None,
             resuming: None,
             opening: false,
-            pongs: 0,
-            round_trip: Duration::ZERO,
+            pongs: None,
             room_wanted: false,
             write_failed: false,
             broken_by: Time::NEVER,
@@ -283,8 +288,9 @@ impl Session {
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::Pong { round_trip } => {
-                    self.pongs = self.pongs.wrapping_add(1);
-                    self.round_trip = round_trip;
+                    let pongs = self.pongs.get_or_insert_default();
+                    pongs.count = pongs.count.wrapping_add(1);
+                    pongs.last = round_trip;
                     waiters.wake_for(|interest| interest == Interest::Progress);
                 }
                 Event::PeerFinished => waiters.wake_for(|interest| interest == Interest::Message),
@@ -519,13 +525,14 @@ impl Session {
     /// As [`Connection::ping`].
     pub fn ping(&mut self) -> Result<u64, WireError> {
         self.connection.ping()?;
-        Ok(self.pongs)
+        Ok(self.pongs.as_ref().map_or(0, |pongs| pongs.count))
     }
 
     /// The answer to the [`ping`](Self::ping) that returned `asked`, once it has
     /// come.
     pub fn round_trip(&self, asked: u64) -> Option<Duration> {
-        (self.pongs != asked).then_some(self.round_trip)
+        let pongs = self.pongs.as_ref()?;
+        (pongs.count != asked).then_some(pongs.last)
     }
 
     /// What the handshake brought, once it is done.

@@ -5,6 +5,7 @@ use crate::{
     buffer::RecvBuf, connection::ResumePoint, error::ResumeError, event::Event, time::Time,
     wire::Status,
 };
+use alloc::boxed::Box;
 use rand_core::TryCryptoRng;
 
 /// What a responder's fresh connection waits for.
@@ -25,7 +26,7 @@ impl Session {
 
     /// What the peer of a fresh connection wants of an earlier session.
     pub fn resuming(&self) -> Option<Resuming> {
-        self.resuming
+        self.resuming.as_deref().copied()
     }
 
     /// As [`Connection::answer_resume`](crate::Connection::answer_resume).
@@ -84,8 +85,10 @@ impl Session {
     pub(super) fn sort_resumption(&mut self, event: Event, waiters: &mut Waiters) {
         match event {
             Event::Suspended(_) => waiters.wake_background(),
-            Event::ResumeAsked { session } => self.resuming = Some(Resuming::Asked(session)),
-            Event::ResumeReady => self.resuming = Some(Resuming::Ready),
+            Event::ResumeAsked { session } => {
+                self.resuming = Some(Box::new(Resuming::Asked(session)))
+            }
+            Event::ResumeReady => self.resuming = Some(Box::new(Resuming::Ready)),
             _ => {}
         }
         waiters.wake_for(|interest| interest == super::Interest::Progress);

@@ -8,11 +8,11 @@ use crate::{
     sealpipe::{echo_all, round_trip},
     systems::{config, on},
 };
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sealpipe_driver::{Connection, Listener, Runtime, vocabulary::Endpoint};
-use std::{sync::Arc, time::Duration};
+use sealpipe_driver::{Connection, Listener, ReadHalf, Runtime, vocabulary::Endpoint};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::net::{UnixListener, UnixStream};
 
 const IDLE: usize = 500;
@@ -64,6 +64,40 @@ async fn idle<R: Runtime>(system: &str, path: &str) -> f64 {
         let said = pair.1.recv().await.expect("a message");
         said.expect("a whole one").accept();
         pair
+    })
+    .await
+}
+
+/// What any such connection takes: a stream, a task that waits for it, and a timer. It is
+/// the same for all systems on one runtime.
+pub(crate) fn bare_heap_per_end(system: &str) -> f64 {
+    match system {
+        "sealpipe-smol" | "sealpipe-blocking" => on(system, idle_bare::<sealpipe_smol::Smol>()),
+        "sealpipe" | "sealpipe-sealed" => on(system, idle_bare::<sealpipe_tokio::Tokio>()),
+        _ => f64::NAN,
+    }
+}
+
+async fn idle_bare<R: Runtime>() -> f64 {
+    const LATER: Duration = Duration::from_secs(60);
+    let wait = |end: std::os::unix::net::UnixStream| {
+        end.set_nonblocking(true).expect("a socket takes that");
+        let (mut read, write) = R::stream(end).expect("the runtime takes a stream");
+        R::look_after(async move {
+            let mut timer = R::timer(R::now().saturating_add(LATER));
+            std::future::poll_fn(|context| {
+                let _ = Pin::new(&mut timer).poll(context);
+                // No more room than has to be: a buffer is not what is counted.
+                read.poll_read(context, &mut (&mut BytesMut::with_capacity(1)).limit(1))
+            })
+            .await
+            .expect("nothing is read");
+            drop(write);
+        });
+    };
+    per_end(async || {
+        let (a, b) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        [a, b].map(wait)
     })
     .await
 }

@@ -93,6 +93,7 @@ pub(crate) fn main() {
             )
         ),
         "idle" => println!("{}", idle::heap_per_end(argument(2), argument(3))),
+        "idle-bare" => println!("{}", idle::bare_heap_per_end(argument(2))),
         "crowd" => systems::serve_crowd(argument(2), argument(3)),
         _ => table(
             arguments
@@ -131,7 +132,14 @@ fn table(rounds: usize, only: Option<&str>) {
         }
     }
     if only.is_none_or(|only| "heap".contains(only)) {
-        row("heap per idle end, bytes", &SYSTEMS.map(heap_per_end));
+        row(
+            "heap per idle end, bytes",
+            &SYSTEMS.map(|system| heap_per_end("idle", system)),
+        );
+        row(
+            "of that its runtime's own",
+            &SYSTEMS.map(|system| heap_per_end("idle-bare", system)),
+        );
     }
     if only.is_none_or(|only| "crowd".contains(only)) {
         crowd();
@@ -221,11 +229,11 @@ fn measure(system: &str, task: &Task) -> f64 {
     }
 }
 
-fn heap_per_end(system: &str) -> f64 {
+fn heap_per_end(role: &str, system: &str) -> f64 {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("socket").display().to_string();
     let output = myself()
-        .args(["idle", system, &path])
+        .args([role, system, &path])
         .output()
         .expect("the process runs");
     String::from_utf8_lossy(&output.stdout)

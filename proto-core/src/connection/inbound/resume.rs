@@ -101,11 +101,9 @@ impl Inbound {
 
     /// How much the peer could start now: bytes and messages.
     pub(in super::super) fn free_credit(&self) -> (u64, u64) {
-        let bytes = self.initial_bytes.saturating_add(self.freed_bytes);
-        let messages = self.initial_messages.saturating_add(self.freed_messages);
         (
-            bytes.saturating_sub(self.used_bytes),
-            messages.saturating_sub(self.used_messages),
+            self.limit_bytes.saturating_sub(self.used_bytes),
+            self.limit_messages.saturating_sub(self.used_messages),
         )
     }
 
@@ -122,12 +120,11 @@ impl Inbound {
     /// counts from there.
     fn begin_stream(&mut self, credit: (u64, u64)) {
         let (bytes, messages) = self.free_credit();
-        (self.initial_bytes, self.initial_messages) = credit;
         (self.granted_bytes, self.granted_messages) = credit;
         (self.used_bytes, self.used_messages) = (0, 0);
-        // What was freed since the peer was told.
-        self.freed_bytes = bytes.saturating_sub(credit.0);
-        self.freed_messages = messages.saturating_sub(credit.1);
+        // Some may have been freed since the peer was told.
+        self.limit_bytes = bytes.max(credit.0);
+        self.limit_messages = messages.max(credit.1);
     }
 
     /// The session goes on.
