@@ -12,8 +12,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sealpipe_driver::{Connection, Listener, ReadHalf, Runtime, vocabulary::Endpoint};
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
-use tokio::net::{UnixListener, UnixStream};
+use std::{
+    future::Future,
+    os::unix::net::UnixStream,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 const IDLE: usize = 500;
 
@@ -31,9 +37,10 @@ pub(crate) fn heap_per_end(system: &str, path: &str) -> f64 {
 }
 
 async fn idle_codec(path: &str) -> f64 {
-    let listener = UnixListener::bind(path).expect("the address is free");
+    let listener = tokio::net::UnixListener::bind(path).expect("the address is free");
     per_end(async || {
-        let (client, server) = tokio::join!(UnixStream::connect(path), listener.accept());
+        let (client, server) =
+            tokio::join!(tokio::net::UnixStream::connect(path), listener.accept());
         let mut pair = (
             codec(client.expect("a server")),
             codec(server.expect("a client").0),
@@ -80,26 +87,41 @@ pub(crate) fn bare_heap_per_end(system: &str) -> f64 {
 
 async fn idle_bare<R: Runtime>() -> f64 {
     const LATER: Duration = Duration::from_secs(60);
-    let wait = |end: std::os::unix::net::UnixStream| {
+    let wait = |end: UnixStream| {
         end.set_nonblocking(true).expect("a socket takes that");
-        let (mut read, write) = R::stream(end).expect("the runtime takes a stream");
-        R::look_after(async move {
-            let mut timer = R::timer(R::now().saturating_add(LATER));
-            std::future::poll_fn(|context| {
-                let _ = Pin::new(&mut timer).poll(context);
-                // No more room than has to be: a buffer is not what is counted.
-                read.poll_read(context, &mut (&mut BytesMut::with_capacity(1)).limit(1))
-            })
-            .await
-            .expect("nothing is read");
-            drop(write);
-        });
+        let (read, write) = R::stream(end).expect("the runtime takes a stream");
+        // Boxed: a task that is a little too large would take twice the room in tokio.
+        R::look_after(Box::pin(Bare::<R> {
+            read,
+            _write: write,
+            timer: R::timer(R::now().saturating_add(LATER)),
+        }));
     };
     per_end(async || {
-        let (a, b) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let (a, b) = UnixStream::pair().expect("two sockets");
         [a, b].map(wait)
     })
     .await
+}
+
+struct Bare<R: Runtime> {
+    read: R::Read,
+    _write: R::Write,
+    timer: R::Timer,
+}
+
+impl<R: Runtime> Unpin for Bare<R> {}
+
+impl<R: Runtime> Future for Bare<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // No more room than has to be: a buffer is not what is counted.
+        let mut room = BytesMut::with_capacity(1);
+        let read = self.read.poll_read(context, &mut (&mut room).limit(1));
+        let _ = Pin::new(&mut self.timer).poll(context);
+        read.map(drop)
+    }
 }
 
 async fn per_end<T>(mut open: impl AsyncFnMut() -> T) -> f64 {
