@@ -47,7 +47,7 @@ struct Reader<R: Runtime> {
     io: Option<Read<R>>,
     #[cfg(windows)]
     verify: Option<Verify>,
-    /// None while it would hold nothing: most connections are idle.
+    /// None from one [release](Shared::release) to the next read: most are idle.
     buf: Option<Box<RecvBuf>>,
 }
 

@@ -12,8 +12,8 @@ use arbitrary::Arbitrary;
 use common::{Side, message};
 use core::time::Duration;
 use sealpipe_core::{
-    AckLevel, Close, ConfigBuilder, ConnectionError, Event, MessageId, Rejection, SendErrorReason,
-    Time,
+    AckLevel, Close, ConfigBuilder, ConnectionError, Event, MessageId, RecvBuf, Rejection,
+    SendErrorReason, Time,
 };
 use std::collections::BTreeSet;
 
@@ -194,6 +194,9 @@ impl Watched {
         if self.habits.releases() {
             self.side.connection.release();
             self.side.input.release();
+            if self.side.input.is_empty() {
+                self.side.input = RecvBuf::new();
+            }
             self.side.output.release();
         }
     }

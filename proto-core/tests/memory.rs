@@ -358,6 +358,25 @@ fn an_idle_connection_is_small() {
 }
 
 #[test]
+fn a_message_that_wakes_a_connection_takes_little_more_than_it_is() {
+    for sealed in [false, true] {
+        let mut pair = Pair::open(builder(sealed));
+        pair.server.input = RecvBuf::new();
+        let before = held();
+        pair.send(Role::Initiator, message(vec![1; 6_000], AckLevel::None));
+        let bytes = pair.client.take_output(pair.now);
+        let (first, rest) = bytes.split_at(2_048);
+        for part in [first, rest] {
+            pair.server.feed(pair.now, part);
+            let more = more_than(before);
+            assert!(more < 40_000, "{more} bytes");
+        }
+        pair.server.take(true);
+        assert_eq!(pair.server.received.len(), 1);
+    }
+}
+
+#[test]
 fn subscriptions_that_end_leave_nothing() {
     let patterns: Vec<Pattern> = (0..10_000)
         .map(|n| Pattern::new(&format!("a/{}/**/{n}/*", n % 100)).expect("a pattern"))

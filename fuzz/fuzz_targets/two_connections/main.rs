@@ -13,8 +13,8 @@ use core::time::Duration;
 use input::{Input, Op};
 use libfuzzer_sys::fuzz_target;
 use sealpipe_core::{
-    AckLevel, Close, Config, Kind, Message, MessageId, Outcome, Rejection, Role, SendErrorReason,
-    Time,
+    AckLevel, Close, Config, Kind, Message, MessageId, Outcome, RecvBuf, Rejection, Role,
+    SendErrorReason, Time,
 };
 use sealpipe_fuzz::common::{Side, builder, seconds};
 use std::collections::{BTreeMap, VecDeque};
@@ -174,6 +174,9 @@ impl World {
             Op::Release => {
                 party.side.connection.release();
                 party.side.input.release();
+                if party.side.input.is_empty() {
+                    party.side.input = RecvBuf::new();
+                }
                 party.side.output.release();
             }
             Op::Timeout => party.side.connection.handle_timeout(now),

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
-/// The first read of a connection, before its peer is known to be one.
+/// The first read into a new buffer: the peer may be a stranger.
 const FIRST_READ: usize = 2 << 10;
 /// A read after a quiet time, and the one before a large payload.
 const SMALL_READ: usize = 8 << 10;
@@ -116,7 +116,8 @@ impl RecvBuf {
         self.slab = BytesMut::new();
     }
 
-    /// Whether it holds nothing: a new one would do as well.
+    /// Whether nothing waits in it and it is not [held](Self::is_held): it may be dropped,
+    /// and a new one made for the next read.
     pub fn is_empty(&self) -> bool {
         self.bytes().is_empty() && self.assembly.is_none() && !self.held
     }
@@ -156,10 +157,11 @@ impl RecvBuf {
     }
 
     /// Sizes the next read by the last one: where that was filled, more is
-    /// waiting.
+    /// waiting; after a first read, which is small, not much more.
     pub(crate) fn note_read(&mut self) {
-        let filled = self.bytes().len() >= self.read_size.max(FIRST_READ);
-        self.read_size = if filled {
+        let first = self.read_size == 0;
+        let filled = self.bytes().len() >= self.read_size;
+        self.read_size = if filled && !first {
             LARGE_READ
         } else {
             self.read_size.max(SMALL_READ)

@@ -53,9 +53,10 @@ pub(super) struct Inbound {
     next: u64,
     /// How many CANCELs have come.
     cancels: u64,
-    /// How far the program got; set once nothing more is delivered.
-    delivered: u64,
+    /// Nothing more is delivered.
     frozen: bool,
+    /// How far the program got, since then.
+    delivered: u64,
     /// The limits that the peer has been told.
     granted_bytes: u64,
     granted_messages: u64,

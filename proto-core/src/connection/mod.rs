@@ -6,6 +6,7 @@ mod foreign;
 mod inbound;
 pub(crate) mod inbox;
 mod input;
+mod made;
 mod outbound;
 mod receiving;
 mod resume;
@@ -15,7 +16,7 @@ mod timers;
 mod transmit;
 
 use crate::{
-    buffer::{Made, RecvBuf, SendBuf},
+    buffer::{RecvBuf, SendBuf},
     config::Config,
     crypto::{Opener, Sealer},
     error::{Asked, ConnectionError, Violation, WireError},
@@ -31,6 +32,7 @@ use core::fmt;
 use ending::Farewell;
 use foreign::Foreign;
 use inbound::Inbound;
+use made::Made;
 use outbound::{Finish, Outbound};
 use rand_core::TryCryptoRng;
 use resume::Resume;

@@ -1,4 +1,4 @@
-//! The deadlines of a connection: a fixed table.
+//! The deadlines of a connection: a fixed table, in two parts.
 
 use crate::time::Time;
 use alloc::boxed::Box;
@@ -19,7 +19,7 @@ pub(super) enum Timer {
     Keepalive,
     /// Something must have come from the peer.
     Silence,
-    // Of the rest, one is set now and then.
+    // Of the rest, none is set for long.
     /// The handshake must be done.
     Handshake,
     /// A frame or record that has begun must be whole.
@@ -42,8 +42,9 @@ impl Timer {
     }
 }
 
-/// So many have their place at any time.
+/// So many have their place at any time; the others, while one of them is set.
 const STEADY: usize = 3;
+const OTHER: usize = ALL.len() - STEADY;
 
 /// In the order in which they are taken.
 const ALL: [Timer; 10] = [
@@ -71,7 +72,7 @@ const PEERS: [Timer; 4] = [
 #[derive(Debug)]
 pub(super) struct Timers {
     steady: [Time; STEADY],
-    other: Option<Box<[Time; ALL.len() - STEADY]>>,
+    other: Option<Box<[Time; OTHER]>>,
     /// A bit for each that was put off: once is enough.
     put_off: u16,
 }
@@ -104,7 +105,9 @@ impl Timers {
         if self.other.is_none() && at == Time::NEVER {
             return;
         }
-        let other = self.other.get_or_insert_with(|| Box::new([Time::NEVER; _]));
+        let other = self
+            .other
+            .get_or_insert_with(|| Box::new([Time::NEVER; OTHER]));
         if let Some(slot) = other.get_mut(index) {
             *slot = at;
         }
