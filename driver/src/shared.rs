@@ -51,6 +51,10 @@ struct Reader<R: Runtime> {
     buf: Option<Box<RecvBuf>>,
 }
 
+fn rested() -> Box<RecvBuf> {
+    Box::new(RecvBuf::rested())
+}
+
 #[cfg(windows)]
 impl<R: Runtime> Reader<R> {
     /// Whether the client that has sent its first bytes may talk to us.
@@ -98,7 +102,7 @@ impl<R: Runtime> Shared<R> {
                 io: Some(transport.read),
                 #[cfg(windows)]
                 verify: transport.verify,
-                buf: None,
+                buf: Some(Box::default()),
             }),
             writer: Mutex::new(Writer::new(transport.write)),
             write_again: AtomicBool::new(false),
@@ -170,7 +174,7 @@ impl<R: Runtime> Shared<R> {
             // It has not been woken since it had nothing.
             Poll::Pending
         } else {
-            self.read(io, buf.get_or_insert_default())
+            self.read(io, buf.get_or_insert_with(rested))
         };
         match poll {
             Poll::Pending => {
@@ -198,7 +202,7 @@ impl<R: Runtime> Shared<R> {
                                 session.with(waiters, |core| core.refuse(refused))
                             });
                         }
-                        let buf = reader.buf.get_or_insert_default();
+                        let buf = reader.buf.get_or_insert_with(rested);
                         self.with(|session, waiters| {
                             session.handle_input(now, buf, waiters);
                             look(session, waiters, false);
@@ -211,7 +215,7 @@ impl<R: Runtime> Shared<R> {
                         {
                             tracing::debug!(%error, "reading failed");
                         }
-                        let buf = reader.buf.get_or_insert_default();
+                        let buf = reader.buf.get_or_insert_with(rested);
                         self.with(|session, waiters| {
                             session.handle_eof(now, buf, waiters);
                             look(session, waiters, false);

@@ -195,7 +195,7 @@ impl Watched {
             self.side.connection.release();
             self.side.input.release();
             if self.side.input.is_empty() {
-                self.side.input = RecvBuf::new();
+                self.side.input = RecvBuf::rested();
             }
             self.side.output.release();
         }

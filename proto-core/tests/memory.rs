@@ -361,7 +361,7 @@ fn an_idle_connection_is_small() {
 fn a_message_that_wakes_a_connection_takes_little_more_than_it_is() {
     for sealed in [false, true] {
         let mut pair = Pair::open(builder(sealed));
-        pair.server.input = RecvBuf::new();
+        pair.server.input = RecvBuf::rested();
         let before = held();
         pair.send(Role::Initiator, message(vec![1; 6_000], AckLevel::None));
         let bytes = pair.client.take_output(pair.now);

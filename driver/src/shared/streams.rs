@@ -25,7 +25,7 @@ impl<R: Runtime> Shared<R> {
             return false;
         }
         reader.io = None;
-        reader.buf = None;
+        reader.buf = Some(Box::default());
         writer.clear();
         self.signals.disarm();
         true
@@ -60,7 +60,7 @@ impl<R: Runtime> Shared<R> {
         writer.unflushed = new_writer.unflushed;
         // The wakers that the stream has are those of `fresh`.
         self.signals.disarm();
-        let buf = reader.buf.get_or_insert_default();
+        let buf = reader.buf.get_or_insert_with(super::rested);
         self.with(|session, waiters| session.take_adopted(now, buf, waiters));
         Ok(())
     }

@@ -175,7 +175,7 @@ impl World {
                 party.side.connection.release();
                 party.side.input.release();
                 if party.side.input.is_empty() {
-                    party.side.input = RecvBuf::new();
+                    party.side.input = RecvBuf::rested();
                 }
                 party.side.output.release();
             }

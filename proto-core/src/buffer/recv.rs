@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
-/// The first read into a new buffer: the peer may be a stranger.
+/// The first read of a connection, before its peer is known to be one.
 const FIRST_READ: usize = 2 << 10;
 /// A read after a quiet time, and the one before a large payload.
 const SMALL_READ: usize = 8 << 10;
@@ -57,6 +57,15 @@ impl RecvBuf {
     /// An empty buffer.
     pub fn new() -> RecvBuf {
         RecvBuf::default()
+    }
+
+    /// An empty buffer in place of one that was [`release`](Self::release)d and
+    /// [empty](Self::is_empty), and so was dropped.
+    pub fn rested() -> RecvBuf {
+        RecvBuf {
+            read_size: SMALL_READ,
+            ..RecvBuf::default()
+        }
     }
 
     /// Room for the next read, never empty. What the driver writes here counts as
@@ -117,7 +126,7 @@ impl RecvBuf {
     }
 
     /// Whether nothing waits in it and it is not [held](Self::is_held): it may be dropped,
-    /// and a new one made for the next read.
+    /// and a [rested](Self::rested) one made for the next read.
     pub fn is_empty(&self) -> bool {
         self.bytes().is_empty() && self.assembly.is_none() && !self.held
     }
@@ -157,11 +166,10 @@ impl RecvBuf {
     }
 
     /// Sizes the next read by the last one: where that was filled, more is
-    /// waiting; after a first read, which is small, not much more.
+    /// waiting.
     pub(crate) fn note_read(&mut self) {
-        let first = self.read_size == 0;
-        let filled = self.bytes().len() >= self.read_size;
-        self.read_size = if filled && !first {
+        let filled = self.bytes().len() >= self.read_size.max(FIRST_READ);
+        self.read_size = if filled {
             LARGE_READ
         } else {
             self.read_size.max(SMALL_READ)
