@@ -119,16 +119,20 @@ fuzz() {
     RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR="$target/fuzz" "$tools/bin/cargo-fuzz" fuzz "$@"
 }
 
+build_fuzz() {
+    [[ -f fuzz/Cargo.toml ]] || die "there is no fuzz/Cargo.toml"
+    cargo_fuzz
+    fuzz build
+}
+
 # Builds the fuzz targets, then runs each for so many seconds, as many at once
 # as there are cores. What it says is shown only where one found something.
 # Inputs it finds on the way are kept apart from the corpus in the repository.
 fuzz_each() {
     local seconds=$1 name names
-    [[ -f fuzz/Cargo.toml ]] || die "there is no fuzz/Cargo.toml"
-    cargo_fuzz
+    build_fuzz
     names=$(fuzz list)
     [[ $names ]] || die "there is no fuzz target"
-    fuzz build
     export -f say fuzz fuzz_one
     export tools target
     xargs -P "$(nproc)" -I '{}' bash -euo pipefail -c 'fuzz_one "$@"' fuzz '{}' "$seconds" <<<"$names" ||
