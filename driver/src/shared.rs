@@ -82,6 +82,8 @@ pub(crate) enum Step {
 pub(crate) struct Shared<R: Runtime> {
     reader: Mutex<Reader<R>>,
     writer: Mutex<Writer<R>>,
+    /// Somebody who was to read found the reader's lock taken.
+    read_again: AtomicBool,
     /// Somebody who had something to write found the writer's lock taken.
     write_again: AtomicBool,
     signals: Arc<Signals>,
@@ -105,6 +107,7 @@ impl<R: Runtime> Shared<R> {
                 buf: Some(Box::default()),
             }),
             writer: Mutex::new(Writer::new(transport.write)),
+            read_again: AtomicBool::new(false),
             write_again: AtomicBool::new(false),
             signals,
         }
@@ -140,6 +143,19 @@ impl<R: Runtime> Shared<R> {
         value
     }
 
+    /// `None` if another reads, or looks at `read_again` when he lets go of the lock.
+    fn lock_reader(&self) -> Option<MutexGuard<'_, Reader<R>>> {
+        let reader = try_lock(&self.reader).or_else(|| {
+            self.read_again.store(true, Ordering::SeqCst);
+            try_lock(&self.reader)
+        })?;
+        // To look costs nothing, to store as much as to lock.
+        if self.read_again.load(Ordering::SeqCst) {
+            self.read_again.store(false, Ordering::SeqCst);
+        }
+        Some(reader)
+    }
+
     /// Reads once, and lets the session take it in. `look` sees the session then, and
     /// whether there is nothing more to read for now.
     pub(crate) fn drive_read(
@@ -147,7 +163,7 @@ impl<R: Runtime> Shared<R> {
         now: &mut Now,
         look: impl FnOnce(&mut Session, &mut Waiters, bool),
     ) -> Step {
-        let Some(mut reader) = try_lock(&self.reader) else {
+        let Some(mut reader) = self.lock_reader() else {
             return Step::Pending;
         };
         let Reader {

@@ -1,9 +1,12 @@
 //! Streams that are lost, given up, or taken over from another connection.
 
-use super::{Shared, Step, lock, try_lock};
+use super::{Reader, Shared, Step, lock, try_lock};
 use crate::{Runtime, call::Now, transport::Transport, writer::Writer};
 use sealpipe_core::{ResumeError, ResumePoint, Time};
-use std::sync::{MutexGuard, atomic::Ordering};
+use std::sync::{
+    MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 impl<R: Runtime> Shared<R> {
     /// Lets go of a stream that is lost, if the session waits for another; says whether
@@ -22,6 +25,7 @@ impl<R: Runtime> Shared<R> {
     fn drop_stream_if(&self, lost: impl FnOnce() -> bool) -> bool {
         let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
         if !lost() {
+            self.let_go_of_both(reader, writer);
             return false;
         }
         reader.io = None;
@@ -40,7 +44,10 @@ impl<R: Runtime> Shared<R> {
             reader.verify = transport.verify;
         }
         writer.io = Some(transport.write);
-        self.with(|session, waiters| session.resume(&mut getrandom::SysRng, now, waiters))
+        let resumed =
+            self.with(|session, waiters| session.resume(&mut getrandom::SysRng, now, waiters));
+        self.let_go_of_both(reader, writer);
+        resumed
     }
 
     /// Goes on over the stream of `fresh`, which ends.
@@ -62,6 +69,7 @@ impl<R: Runtime> Shared<R> {
         self.signals.disarm();
         let buf = reader.buf.get_or_insert_with(super::rested);
         self.with(|session, waiters| session.take_adopted(now, buf, waiters));
+        self.let_go_of_both(reader, writer);
         Ok(())
     }
 
@@ -85,27 +93,33 @@ impl<R: Runtime> Shared<R> {
     /// Gives back the memory of what is empty.
     pub(crate) fn release(&self) {
         self.with(|session, waiters| session.release(waiters));
-        if let Some(mut reader) = try_lock(&self.reader)
-            && let Some(buf) = &mut reader.buf
-        {
-            buf.release();
-            if buf.is_empty() {
-                reader.buf = None;
+        if let Some(mut reader) = try_lock(&self.reader) {
+            if let Some(buf) = &mut reader.buf {
+                buf.release();
+                if buf.is_empty() {
+                    reader.buf = None;
+                }
             }
+            self.let_go(reader, &self.read_again);
         }
         if let Some(mut writer) = try_lock(&self.writer) {
             writer.buf.release();
-            self.let_go(writer);
+            self.let_go(writer, &self.write_again);
         }
     }
 
-    /// Gives the writer back, for which somebody who had something to write may have asked
-    /// meanwhile.
-    fn let_go(&self, writer: MutexGuard<'_, Writer<R>>) {
-        drop(writer);
-        if self.write_again.load(Ordering::SeqCst) {
+    /// Gives a direction back without having driven it: somebody who was to do that may have
+    /// found it taken meanwhile, and waits.
+    fn let_go<T>(&self, direction: MutexGuard<'_, T>, again: &AtomicBool) {
+        drop(direction);
+        if again.load(Ordering::SeqCst) {
             self.wake_background();
         }
+    }
+
+    fn let_go_of_both(&self, reader: MutexGuard<'_, Reader<R>>, writer: MutexGuard<'_, Writer<R>>) {
+        self.let_go(reader, &self.read_again);
+        self.let_go(writer, &self.write_again);
     }
 
     /// Closes the stream if there is no more to be written, or the peer has not
@@ -116,7 +130,7 @@ impl<R: Runtime> Shared<R> {
         let done =
             self.session(|session| (flushed && session.is_drained()) || session.is_overdue(now));
         if !done {
-            self.let_go(writer);
+            self.let_go(writer, &self.write_again);
             return false;
         }
         writer.clear();
