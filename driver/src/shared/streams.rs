@@ -54,12 +54,16 @@ impl<R: Runtime> Shared<R> {
     pub(crate) fn adopt(&self, fresh: &Shared<R>, now: Time) -> Result<(), ResumeError> {
         let (mut new_reader, mut new_writer) = (lock(&fresh.reader), lock(&fresh.writer));
         let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
-        fresh.with(|fresh, waiters| {
+        let adopted = fresh.with(|fresh, waiters| {
             let adopted = self.session(|session| session.adopt(now, fresh));
             // Its background has nothing left to do.
             waiters.wake_background();
             adopted
-        })?;
+        });
+        if adopted.is_err() {
+            self.let_go_of_both(reader, writer);
+            return adopted;
+        }
         reader.io = new_reader.io.take();
         reader.buf = new_reader.buf.take();
         writer.io = new_writer.io.take();

@@ -19,7 +19,7 @@ pub(super) enum Timer {
     Keepalive,
     /// Something must have come from the peer.
     Silence,
-    // Of the rest, none is set for long.
+    // Of the rest, none is set any more where a connection has been idle for long.
     /// The handshake must be done.
     Handshake,
     /// A frame or record that has begun must be whole.
